@@ -1,0 +1,237 @@
+/**
+ * What actors need from outside, as interfaces: time, storage, other nodes, password hashing.
+ * Adapters implement them (`actors/adapters/`), tests replace them. No behaviour here.
+ */
+
+/** A user's id, positive. */
+export type UserId = number;
+/** A group's id, positive. */
+export type GroupId = number;
+/** A message's id: a ULID from the hybrid logical clock; text order is causal order. */
+export type Mid = string;
+/** One run of one node: a new value at every start, so that a late message of an old run is known. */
+export type NodeId = string;
+
+/** Time as actors see it; the simulation replaces it. */
+export interface Clock {
+  /** Wall time, epoch ms. */
+  now(): number;
+  /** Runs `fn` once after `ms`; returns a function that cancels it. */
+  after(ms: number, fn: () => void): () => void;
+}
+
+/** The real clock. Its timers do not keep the process alive. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  after(ms, fn) {
+    const id = setTimeout(fn, ms);
+    Deno.unrefTimer(id);
+    return () => clearTimeout(id);
+  },
+};
+
+/** A chat message on its way: one to one (`groupid` 0) or to a group (`toid` 0). */
+export interface Message {
+  readonly mid: Mid;
+  /** Sender's own id of it; for a v1 sender the server makes one. */
+  readonly cid: string;
+  readonly from: UserId;
+  /** Sender's name. */
+  readonly name: string;
+  /** Epoch ms. */
+  readonly ts: number;
+  readonly toid: UserId;
+  readonly groupid: GroupId;
+  readonly msg: string;
+  /** JSON object text of a v1 sender's other fields (`time`, `to`, …); "" from a v2 sender. */
+  readonly extra: string;
+  /**
+   * `mid` of the sender's previous message to this conversation, "" when there is none.
+   * A recipient that has not seen it knows that a push was lost. Not stored.
+   */
+  readonly prev: Mid;
+}
+
+/** A message to store. */
+export interface Append {
+  readonly message: Message;
+  /** Recipients whose receipt came before the commit: they get no pending row. */
+  readonly confirmed: readonly UserId[];
+}
+
+/** What became of one {@linkcode Append}. */
+export type AppendOutcome =
+  /** Durable; `pending` are the recipients that have a pending row. */
+  | { readonly status: "stored"; readonly pending: readonly UserId[] }
+  /** This `(from, cid)` was stored before, under this `mid`. */
+  | { readonly status: "duplicate"; readonly mid: Mid; readonly ts: number }
+  /** No such recipient or group; nothing stored. */
+  | { readonly status: "no_such_target" }
+  /** The sender is no member of the group; nothing stored. */
+  | { readonly status: "not_permitted" };
+
+/** `user` has received `mid`: its pending row goes. */
+export interface Receipt {
+  readonly user: UserId;
+  readonly mid: Mid;
+}
+
+/** A user with what a login needs. */
+export interface UserRow {
+  readonly id: UserId;
+  readonly name: string;
+  /** Argon2id in PHC form. */
+  readonly hash: string;
+}
+
+/** A person as lists name them. */
+export interface PersonRow {
+  readonly id: UserId;
+  readonly name: string;
+}
+
+/** A member of a group. */
+export interface MemberRow extends PersonRow {
+  readonly role: "creator" | "normal";
+}
+
+/** A group and its members. */
+export interface GroupRow {
+  readonly id: GroupId;
+  readonly groupname: string;
+  readonly groupdesc: string;
+  readonly users: readonly MemberRow[];
+}
+
+/** What LOGIN_ACK lists. */
+export interface ContactsRow {
+  readonly friends: readonly PersonRow[];
+  readonly groups: readonly GroupRow[];
+}
+
+/** One page of a conversation: oldest first. */
+export interface HistoryPage {
+  readonly messages: readonly Message[];
+  /** Older messages exist. */
+  readonly more: boolean;
+}
+
+/**
+ * All durable state. Every adapter passes tests/store_contract_test.ts.
+ *
+ * A method rejects with {@linkcode StoreUnavailable} when the database cannot be reached within
+ * the adapter's deadline; nothing may then be assumed of what it wrote. Calls may overlap, but
+ * `commit` calls never do: the store actor waits for one before the next.
+ */
+export interface StorePort {
+  /**
+   * Stores messages and applies receipts in one transaction. Resolves once that is durable.
+   *
+   * Recipients are read inside it (`toid`, or every member but the sender), so a member who joined
+   * on another node a moment ago is never missed. Receipts for unknown rows are ignored.
+   * @returns One outcome per message, in order.
+   */
+  commit(appends: readonly Append[], receipts: readonly Receipt[]): Promise<AppendOutcome[]>;
+  /** Messages `user` has not received, by `mid`, `mid > after` ("" from the start), at most `limit`. */
+  pending(user: UserId, after: Mid, limit: number): Promise<Message[]>;
+  /** Latest `mid` that `from` has stored in a conversation; "" when none. */
+  lastMid(from: UserId, toid: UserId, groupid: GroupId): Promise<Mid>;
+  /** Messages between two users, `mid < before` ("" for the latest). */
+  historyWith(user: UserId, peer: UserId, before: Mid, limit: number): Promise<HistoryPage>;
+  /** Messages of a group; undefined when `user` is no member of it. */
+  historyOf(
+    user: UserId,
+    groupid: GroupId,
+    before: Mid,
+    limit: number,
+  ): Promise<HistoryPage | undefined>;
+
+  /** New user's id; undefined when the name is taken (names differ by more than case). */
+  register(name: string, hash: string): Promise<UserId | undefined>;
+  userById(id: UserId): Promise<UserRow | undefined>;
+  userByName(name: string): Promise<UserRow | undefined>;
+  /** Replaces a password hash. */
+  setHash(id: UserId, hash: string): Promise<void>;
+  contacts(user: UserId): Promise<ContactsRow>;
+  /** Idempotent. The friend, or undefined when there is no such user. */
+  addFriend(user: UserId, friend: UserId | string): Promise<PersonRow | undefined>;
+  /** New group's id, with `user` as creator; undefined when the name is taken. */
+  createGroup(user: UserId, name: string, desc: string): Promise<GroupId | undefined>;
+  /** Idempotent. The group with all members, or undefined when there is none such. */
+  joinGroup(user: UserId, group: GroupId | string): Promise<GroupRow | undefined>;
+  group(id: GroupId): Promise<GroupRow | undefined>;
+
+  /** Remembers a resume token's id until `expires` (epoch ms). */
+  saveToken(tokenId: string, user: UserId, expires: number): Promise<void>;
+  /** Who a live token belongs to: one indexed read. */
+  tokenOwner(tokenId: string, now: number): Promise<PersonRow | undefined>;
+  /** Ends one token, or all of a user's when `tokenId` is undefined. */
+  revokeToken(user: UserId, tokenId: string | undefined): Promise<void>;
+  /** A secret shared by all nodes of this store; `fresh` is kept if there is none yet. */
+  secret(name: string, fresh: string): Promise<string>;
+
+  /** Releases everything; later calls reject. */
+  close(): Promise<void>;
+}
+
+/** The database did not answer in time or is away: the caller may try again later. */
+export class StoreUnavailable extends Error {
+  override readonly name = "StoreUnavailable";
+}
+
+/** Where a user's session is: a connection of one run of one node. */
+export interface Place {
+  readonly node: NodeId;
+  /** Connection number on that node; never reused within a run. */
+  readonly conn: number;
+}
+
+/** What became of a claim on a user's online entry. */
+export type Claim =
+  /** The entry is ours. `previous` held it (only with `takeover`) and must be told to go. */
+  | { readonly granted: true; readonly previous: Place | undefined }
+  /** A live session holds it. */
+  | { readonly granted: false };
+
+/** What a bus tells the bridge. Called on the bridge's thread, never re-entrantly. */
+export interface BusHandler {
+  /** An envelope from another node; from one node they come in order, but may be lost. */
+  onEnvelope(from: NodeId, text: string): void;
+  /** A node is known to be alive (first sign, or back after `onNodeDown`). */
+  onNodeUp(node: NodeId): void;
+  /** A node's lease ran out, or it said goodbye. */
+  onNodeDown(node: NodeId): void;
+  /** Envelopes and claims may have been lost: announce everything again. */
+  onReset(): void;
+}
+
+/** Node-to-node traffic and the cluster-wide claims on online users. */
+export interface BusPort {
+  /** Subscribes, takes this node's lease, then delivers. Rejects when that fails in time. */
+  start(handler: BusHandler): Promise<void>;
+  /** Sends one envelope; never blocks, drops when the other side is away or the queue is full. */
+  send(to: NodeId, text: string): void;
+  /** Sends one envelope to every other node. */
+  broadcast(text: string): void;
+  /**
+   * Takes a user's online entry, cluster-wide and atomically. An entry of a dead node is void.
+   * While the bus is away the claim is granted from what this node knows, and repaired later.
+   */
+  claim(user: UserId, conn: number, takeover: boolean): Promise<Claim>;
+  /** Gives the entry up if it is still this connection's (compare-and-delete). */
+  release(user: UserId, conn: number): void;
+  /** Writes the entries of all users online here again, after a reset. Resolves when done. */
+  announce(entries: readonly { user: UserId; conn: number }[]): Promise<void>;
+  /** Undefined when envelopes get through, else what is wrong. */
+  problem(): string | undefined;
+  /** Gives up the lease and every connection. */
+  close(): Promise<void>;
+}
+
+/** Slow password hashing, in a thread of its own. */
+export interface PasswordPort {
+  /** A PHC string. Rejects with ChatError TRY_LATER when too many wait. */
+  hash(password: string): Promise<string>;
+  /** Whether it matches; takes as long when `hash` is undefined (no such user). */
+  verify(password: string, hash: string | undefined): Promise<boolean>;
+}
