@@ -1,0 +1,95 @@
+/**
+ * Message ids from a hybrid logical clock: a ULID whose text order is causal order.
+ *
+ * 10 characters of time (48 bits, ms), 5 of a counter within that ms, 11 that tell this clock from
+ * every other. The clock never goes back, and moves past every `mid` it observes, so that a reply
+ * sorts after what it replies to although nodes' wall clocks differ.
+ * Source of the alphabet: the ULID specification (Crockford's base 32).
+ */
+
+import type { Mid } from "./ports.ts";
+
+const ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+const TIME_CHARS = 10;
+const COUNTER_CHARS = 5;
+const ORIGIN_CHARS = 11;
+/** Counter values within one ms; the clock borrows the next ms when they run out. */
+const MAX_COUNTER = 32 ** COUNTER_CHARS;
+
+/** Gives message ids; one per thread that stamps messages. */
+export class HybridClock {
+  readonly #now: () => number;
+  readonly #origin: string;
+  #time = 0;
+  #counter = 0;
+  #timeText = "";
+
+  /**
+   * @param now Wall time, epoch ms.
+   * @param random 55 bits' worth of randomness, as 11 numbers below 32.
+   */
+  constructor(
+    now: () => number,
+    random: Uint8Array = crypto.getRandomValues(new Uint8Array(ORIGIN_CHARS)),
+  ) {
+    this.#now = now;
+    let origin = "";
+    for (let i = 0; i < ORIGIN_CHARS; i++) origin += ALPHABET[(random[i] ?? 0) & 31];
+    this.#origin = origin;
+  }
+
+  /** A new id, greater than every id given or observed before. */
+  next(): Mid {
+    const now = this.#now();
+    if (now > this.#time) this.#set(now, 0);
+    else if (++this.#counter >= MAX_COUNTER) this.#set(this.#time + 1, 0);
+    return this.#timeText + encode(this.#counter, COUNTER_CHARS) + this.#origin;
+  }
+
+  /** Moves past `mid`, as seen in a message of another clock. */
+  observe(mid: Mid): void {
+    // Own ids and older ms need no parsing: text order is time order.
+    if (mid < this.#timeText || mid.endsWith(this.#origin)) return;
+    const time = midTime(mid);
+    const counter = decode(mid, TIME_CHARS, TIME_CHARS + COUNTER_CHARS);
+    if (time > this.#time) this.#set(time, counter);
+    else if (time === this.#time && counter > this.#counter) this.#counter = counter;
+  }
+
+  #set(time: number, counter: number): void {
+    if (time !== this.#time || this.#timeText === "") this.#timeText = encode(time, TIME_CHARS);
+    this.#time = time;
+    this.#counter = counter;
+  }
+}
+
+/** Time part of a `mid`: when it was stamped, epoch ms of the hybrid clock. */
+export function midTime(mid: Mid): number {
+  return decode(mid, 0, TIME_CHARS);
+}
+
+/** The smallest `mid` of a given time, for comparisons. */
+export function midAt(time: number): Mid {
+  return encode(Math.max(0, time), TIME_CHARS).padEnd(
+    TIME_CHARS + COUNTER_CHARS + ORIGIN_CHARS,
+    "0",
+  );
+}
+
+function encode(value: number, chars: number): string {
+  let text = "";
+  let rest = value;
+  for (let i = 0; i < chars; i++) {
+    text = ALPHABET.charAt(rest % 32) + text;
+    rest = Math.floor(rest / 32);
+  }
+  return text;
+}
+
+function decode(text: string, from: number, to: number): number {
+  let value = 0;
+  for (let i = from; i < to; i++) {
+    value = value * 32 + Math.max(0, ALPHABET.indexOf(text.charAt(i)));
+  }
+  return value;
+}

@@ -1,0 +1,158 @@
+/**
+ * What crosses between the main thread (sockets) and a session worker, one block per turn and
+ * direction: the frames of all its connections. Plain data only.
+ *
+ * Rows are flat in Float64Arrays: cloning one costs a memory copy, not a walk over objects.
+ */
+
+/** Connection numbers carry their worker: `conn % WORKER_SPAN` is its index. */
+export const WORKER_SPAN = 64;
+
+/** What the main thread keeps of a session, to rebuild it when its worker dies. */
+export interface SessionMemo {
+  readonly conn: number;
+  readonly v: 1 | 2;
+  /** 0 while nobody is logged in. */
+  readonly user: number;
+  readonly name: string;
+  /** Id of the resume token in use; "" for v1. */
+  readonly tokenId: string;
+  readonly wantsDelivered: boolean;
+  readonly wantsTyping: boolean;
+}
+
+/** A connection that a worker is to run a session for. */
+export interface Opened {
+  readonly conn: number;
+  /** Address of the peer, for logs and limits. */
+  readonly remote: string;
+  /** What an earlier worker had reached with it. */
+  readonly memo: SessionMemo | undefined;
+  /** Highest push number given to the socket so far; numbering goes on from it. */
+  readonly lastPush: number;
+}
+
+/** Main thread → session worker. Applied in the order of the fields. */
+export interface InLane {
+  readonly opened: readonly Opened[];
+  readonly bytes: Uint8Array;
+  /** Rows of {@linkcode IN_COLUMNS}: conn, seq, offset, length. */
+  readonly frames: Float64Array;
+  /** Pairs: conn, highest push number that the socket has taken (v1's receipt). */
+  readonly written: Float64Array;
+  readonly closed: readonly number[];
+}
+/** Columns of `InLane.frames`. */
+export const IN_COLUMNS = 4;
+
+/** Session worker → main thread. */
+export interface OutLane {
+  readonly memos: readonly SessionMemo[];
+  readonly bytes: Uint8Array;
+  /** Rows of {@linkcode OUT_COLUMNS}: conn, offset, length, push number (or a mark below). */
+  readonly frames: Float64Array;
+  /** Pairs: conn, seq up to which its frames are finished and need no replay. */
+  readonly done: Float64Array;
+}
+/** Columns of `OutLane.frames`. */
+export const OUT_COLUMNS = 4;
+/** In the push column: an answer, of which nobody needs to know when it is written. */
+export const PUSH_NONE = 0;
+/** In the push column: the last frame; the connection closes once it is written. */
+export const PUSH_CLOSE = -1;
+
+/** A Float64Array that grows; `take` hands its content over and starts again. */
+export class Rows {
+  #rows: Float64Array;
+  #used = 0;
+
+  constructor(capacity = 256) {
+    this.#rows = new Float64Array(capacity);
+  }
+
+  /** Numbers held. */
+  get length(): number {
+    return this.#used;
+  }
+
+  /** Appends two numbers. */
+  add2(a: number, b: number): void {
+    this.#reserve(2);
+    this.#rows[this.#used++] = a;
+    this.#rows[this.#used++] = b;
+  }
+
+  /** Appends four numbers. */
+  add4(a: number, b: number, c: number, d: number): void {
+    this.#reserve(4);
+    const rows = this.#rows;
+    const at = this.#used;
+    rows[at] = a;
+    rows[at + 1] = b;
+    rows[at + 2] = c;
+    rows[at + 3] = d;
+    this.#used = at + 4;
+  }
+
+  /** A copy of exactly what was added, after which this is empty. */
+  take(): Float64Array {
+    const taken = this.#rows.slice(0, this.#used);
+    this.#used = 0;
+    return taken;
+  }
+
+  #reserve(count: number): void {
+    if (this.#used + count <= this.#rows.length) return;
+    const larger = new Float64Array(this.#rows.length * 2);
+    larger.set(this.#rows);
+    this.#rows = larger;
+  }
+}
+
+/** First size of a turn's byte buffer; it grows to the largest turn seen, up to KEEP_BYTES. */
+const FIRST_BYTES = 64 * 1024;
+const KEEP_BYTES = 1024 * 1024;
+
+/** A byte buffer that grows; `take` hands a copy over and starts again. */
+export class TurnBytes {
+  #bytes = new Uint8Array(FIRST_BYTES);
+  #used = 0;
+  readonly #encoder = new TextEncoder();
+
+  /** Bytes held; also the offset of what is added next. */
+  get length(): number {
+    return this.#used;
+  }
+
+  /** Appends a range of bytes. */
+  addRange(source: Uint8Array, start: number, end: number): void {
+    this.#reserve(end - start);
+    this.#bytes.set(source.subarray(start, end), this.#used);
+    this.#used += end - start;
+  }
+
+  /** Appends text as UTF-8; returns the number of bytes. */
+  addText(text: string): number {
+    this.#reserve(text.length * 3); // a UTF-16 unit is at most three bytes
+    const { written } = this.#encoder.encodeInto(text, this.#bytes.subarray(this.#used));
+    this.#used += written;
+    return written;
+  }
+
+  /** A copy of exactly what was added, after which this is empty. */
+  take(): Uint8Array<ArrayBuffer> {
+    const taken = this.#bytes.slice(0, this.#used);
+    this.#used = 0;
+    if (this.#bytes.length > KEEP_BYTES) this.#bytes = new Uint8Array(FIRST_BYTES);
+    return taken;
+  }
+
+  #reserve(count: number): void {
+    if (this.#used + count <= this.#bytes.length) return;
+    let size = this.#bytes.length * 2;
+    while (size < this.#used + count) size *= 2;
+    const larger = new Uint8Array(size);
+    larger.set(this.#bytes.subarray(0, this.#used));
+    this.#bytes = larger;
+  }
+}
