@@ -38,29 +38,30 @@ export class NotInstalled extends Error {
 /** PATH for children: scripts such as mariadb-install-db look for their helpers in it. */
 export const CHILD_PATH = DIRS.join(":");
 
-/** Absolute path of the first of `names` that is there; undefined when none is. */
-export function findBinary(...names: string[]): string | undefined {
-  const path = Deno.permissions.querySync({ name: "env", variable: "PATH" }).state === "granted"
-    ? Deno.env.get("PATH") ?? ""
-    : "";
-  for (const name of names) {
-    for (const dir of [...path.split(":").filter((dir) => dir.startsWith("/")), ...DIRS]) {
-      if (isFile(join(dir, name))) return join(dir, name);
-    }
-  }
-  return undefined;
+/** Absolute path of a program in `dirs`; undefined when it is in none. */
+export function findBinary(
+  name: string,
+  dirs: readonly string[] = searchPath(),
+): string | undefined {
+  return dirs.map((dir) => join(dir, name)).find(isFile);
 }
 
 /**
  * Everything a cluster needs.
+ *
+ * @param dirs Where to look; by default PATH, then where Debian keeps daemons.
+ * @param modules Paths nginx's stream module may have.
  * @throws {NotInstalled} Names what is missing and the command that installs it.
  */
-export async function findBinaries(): Promise<Binaries> {
-  const mariadbd = findBinary("mariadbd", "mysqld");
-  const mariadbInstallDb = findBinary("mariadb-install-db", "mysql_install_db");
-  const redisServer = findBinary("redis-server");
-  const nginx = findBinary("nginx");
-  const streamModule = STREAM_MODULES.find(isFile);
+export async function findBinaries(
+  dirs: readonly string[] = searchPath(),
+  modules: readonly string[] = STREAM_MODULES,
+): Promise<Binaries> {
+  const mariadbd = findBinary("mariadbd", dirs);
+  const mariadbInstallDb = findBinary("mariadb-install-db", dirs);
+  const redisServer = findBinary("redis-server", dirs);
+  const nginx = findBinary("nginx", dirs);
+  const streamModule = modules.find(isFile);
   const missing: string[] = [];
   if (mariadbd === undefined || mariadbInstallDb === undefined) missing.push("MariaDB");
   if (redisServer === undefined) missing.push("Redis");
@@ -131,8 +132,21 @@ async function aptGet(...args: string[]): Promise<void> {
   throw new Error(`apt-get ${args.join(" ")} failed:\n${text.slice(-4_000)}`);
 }
 
+/** Absolute directories of PATH, as far as we may read it, then the usual ones. */
+function searchPath(): string[] {
+  const allowed = Deno.permissions.querySync({ name: "env", variable: "PATH" }).state === "granted";
+  const path = allowed ? Deno.env.get("PATH") ?? "" : "";
+  return [...path.split(":").filter((dir) => dir.startsWith("/")), ...DIRS];
+}
+
 async function hasStream(nginx: string): Promise<boolean> {
-  const { stderr } = await new Deno.Command(nginx, { args: ["-V"], stdin: "null" }).output();
+  let stderr: Uint8Array;
+  try {
+    ({ stderr } = await new Deno.Command(nginx, { args: ["-V"], stdin: "null" }).output());
+  } catch (error) {
+    if (error instanceof Deno.errors.PermissionDenied) return false; // not executable
+    throw error;
+  }
   return /--with-stream(\s|$)/.test(new TextDecoder().decode(stderr));
 }
 

@@ -1,6 +1,9 @@
 /**
  * MariaDB and Redis as private child processes on loopback, for tests and `deno task cluster`.
  * Not for production: no passwords, small buffers. Everything lives in the directory given.
+ *
+ * In tests: start a service in the test that restarts or stops it. Started outside, its restart
+ * looks to Deno's leak sanitizers like a process that this test closed but did not open.
  */
 
 import { join } from "@std/path";
@@ -18,7 +21,7 @@ export {
   NotInstalled,
 } from "./install.ts";
 export { type NginxOptions, type NginxService, startNginx } from "./nginx.ts";
-export { freePort } from "./ports.ts";
+export { freePort, isFree } from "./ports.ts";
 export { Service, type ServiceOptions } from "./service.ts";
 
 /** MariaDB creates a log and a tablespace at the first start: seconds on a busy machine. */
