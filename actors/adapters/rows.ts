@@ -1,0 +1,72 @@
+/**
+ * What both databases' adapters share: checked reading of columns, and the key that makes names
+ * unique. No SQL and no driver.
+ *
+ * A column of another type than expected is a broken schema: reading it throws, it is never cast.
+ */
+
+import type { Message } from "../ports.ts";
+
+/** A row as either driver gives it. */
+export type Row = Readonly<Record<string, unknown>>;
+
+// ignoreBOM: a text may begin with U+FEFF, and it belongs to the text.
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** An integer column. */
+export function int(row: Row, column: string): number {
+  const value = row[column];
+  if (typeof value === "number") return value;
+  throw new TypeError(`column ${column} holds ${typeof value}, not a number`);
+}
+
+/** A text column, or a binary column that holds UTF-8. */
+export function str(row: Row, column: string): string {
+  const value = row[column];
+  if (typeof value === "string") return value;
+  if (value instanceof Uint8Array) return value.byteLength === 0 ? "" : utf8.decode(value);
+  throw new TypeError(`column ${column} holds ${typeof value}, not text`);
+}
+
+/** An integer column that may be NULL, which reads as 0. */
+export function intOr0(row: Row, column: string): number {
+  return row[column] === null ? 0 : int(row, column);
+}
+
+/** A member's role. */
+export function role(row: Row, column: string): "creator" | "normal" {
+  const value = str(row, column);
+  if (value === "creator" || value === "normal") return value;
+  throw new TypeError(`column ${column} holds "${value}", not a role`);
+}
+
+/** A message from columns mid, cid, sender, name, ts, toid, groupid, msg, extra. */
+export function message(row: Row): Message {
+  return {
+    mid: str(row, "mid"),
+    cid: str(row, "cid"),
+    from: int(row, "sender"),
+    name: str(row, "name"),
+    ts: int(row, "ts"),
+    toid: intOr0(row, "toid"),
+    groupid: intOr0(row, "groupid"),
+    msg: str(row, "msg"),
+    extra: str(row, "extra"),
+    prev: "",
+  };
+}
+
+/** One page, oldest first, of rows read newest first with one more than `limit` asked for. */
+export function page(rows: readonly Row[], limit: number): { messages: Message[]; more: boolean } {
+  const more = rows.length > limit;
+  const messages = (more ? rows.slice(0, limit) : rows).map(message);
+  return { messages: messages.reverse(), more };
+}
+
+/**
+ * The key under which a name is unique: two names with one key differ by case at most.
+ * Lower, upper, lower: "ß", "ẞ" and "SS", or "σ" and "ς", fold to the same only that way.
+ */
+export function nameKey(name: string): string {
+  return name.normalize("NFC").toLowerCase().toUpperCase().toLowerCase().normalize("NFC");
+}

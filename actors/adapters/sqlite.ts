@@ -1,0 +1,161 @@
+/**
+ * StorePort on one SQLite file, through node:sqlite. No network, no thread: every call does its
+ * work before it returns, so whoever must not stall runs this in a thread of its own.
+ *
+ * Invariant: what a call has resolved is on disk (WAL with synchronous=FULL).
+ * Source: design of the tables in sql/sqlite/, the contract in actors/ports.ts.
+ */
+
+import { DatabaseSync } from "node:sqlite";
+import { type StorePort, StoreUnavailable } from "../ports.ts";
+import { loadMigrations, migrateSqlite, type Migration, migrationsDir } from "./migrate.ts";
+import { SqliteMessages } from "./sqlite_messages.ts";
+import { SqlitePeople } from "./sqlite_people.ts";
+
+/** What may be changed for tests. */
+export interface SqliteOptions {
+  /** How long another process may hold the file, ms. @default 5000 */
+  readonly busyMs?: number;
+  /** @default those in sql/sqlite/ */
+  readonly migrations?: readonly Migration[];
+}
+
+const BUSY_MS = 5_000;
+/**
+ * Pages of WAL before they are copied into the file: 16 MiB. A page written by many commits is
+ * copied once, so more is cheaper; but the commit that copies waits for it (tens of ms).
+ */
+const CHECKPOINT_PAGES = 4_000;
+const CACHE_KIB = 64 * 1_024;
+
+/** SQLite's primary result codes for a database that cannot be used right now. */
+const UNAVAILABLE = new Map([
+  [5, "another process holds it"], // BUSY
+  [6, "it is locked"], // LOCKED
+  [8, "it is read-only"], // READONLY
+  [10, "reading or writing the disk failed"], // IOERR
+  [13, "the disk is full"], // FULL
+  [14, "it cannot be opened"], // CANTOPEN
+]);
+
+/**
+ * Opens a database file, creates it if there is none, and brings it to this program's schema.
+ *
+ * @param path A file in a directory that exists, or ":memory:".
+ * @throws {SchemaMismatch} When the file is from a newer version or a migration was changed.
+ * @throws {Error} When it cannot be opened or is damaged; one sentence with the path.
+ */
+export async function openSqlite(path: string, options: SqliteOptions = {}): Promise<StorePort> {
+  const migrations = options.migrations ?? await loadMigrations(migrationsDir("sqlite"));
+  let db: DatabaseSync | undefined;
+  try {
+    db = new DatabaseSync(path, { timeout: options.busyMs ?? BUSY_MS });
+    db.exec("PRAGMA journal_mode = WAL");
+    db.exec("PRAGMA synchronous = FULL");
+    db.exec("PRAGMA foreign_keys = ON");
+    db.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
+    db.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
+    migrateSqlite(db, migrations);
+    return new SqliteStore(db);
+  } catch (cause) {
+    db?.close();
+    if (resultCode(cause) === undefined) throw cause;
+    throw new Error(`cannot open the database ${path}: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+class SqliteStore implements StorePort {
+  readonly #db: DatabaseSync;
+  readonly #messages: SqliteMessages;
+  readonly #people: SqlitePeople;
+  #open = true;
+
+  constructor(db: DatabaseSync) {
+    this.#db = db;
+    this.#people = new SqlitePeople(db);
+    this.#messages = new SqliteMessages(db, this.#people);
+  }
+
+  commit: StorePort["commit"] = (appends, receipts) =>
+    this.#run(() => this.#messages.commit(appends, receipts));
+
+  pending: StorePort["pending"] = (user, after, limit) =>
+    this.#run(() => this.#messages.pending(user, after, limit));
+
+  lastMid: StorePort["lastMid"] = (from, toid, groupid) =>
+    this.#run(() => this.#messages.lastMid(from, toid, groupid));
+
+  historyWith: StorePort["historyWith"] = (user, peer, before, limit) =>
+    this.#run(() => this.#messages.historyWith(user, peer, before, limit));
+
+  historyOf: StorePort["historyOf"] = (user, groupid, before, limit) =>
+    this.#run(() => this.#messages.historyOf(user, groupid, before, limit));
+
+  register: StorePort["register"] = (name, hash) =>
+    this.#run(() => this.#people.register(name, hash));
+
+  userById: StorePort["userById"] = (id) => this.#run(() => this.#people.userById(id));
+
+  userByName: StorePort["userByName"] = (name) => this.#run(() => this.#people.userByName(name));
+
+  setHash: StorePort["setHash"] = (id, hash) => this.#run(() => this.#people.setHash(id, hash));
+
+  contacts: StorePort["contacts"] = (user) => this.#run(() => this.#people.contacts(user));
+
+  addFriend: StorePort["addFriend"] = (user, friend) =>
+    this.#run(() => this.#people.addFriend(user, friend));
+
+  createGroup: StorePort["createGroup"] = (user, name, desc) =>
+    this.#run(() => this.#people.createGroup(user, name, desc));
+
+  joinGroup: StorePort["joinGroup"] = (user, group) =>
+    this.#run(() => this.#people.joinGroup(user, group));
+
+  group: StorePort["group"] = (id) => this.#run(() => this.#people.group(id));
+
+  saveToken: StorePort["saveToken"] = (tokenId, user, expires) =>
+    this.#run(() => this.#people.saveToken(tokenId, user, expires));
+
+  tokenOwner: StorePort["tokenOwner"] = (tokenId, now) =>
+    this.#run(() => this.#people.tokenOwner(tokenId, now));
+
+  revokeToken: StorePort["revokeToken"] = (user, tokenId) =>
+    this.#run(() => this.#people.revokeToken(user, tokenId));
+
+  secret: StorePort["secret"] = (name, fresh) => this.#run(() => this.#people.secret(name, fresh));
+
+  close(): Promise<void> {
+    if (this.#open) {
+      this.#open = false;
+      this.#db.close(); // copies the WAL into the file
+    }
+    return Promise.resolve();
+  }
+
+  /** Does the work now; what it throws becomes a rejection. */
+  #run<T>(work: () => T): Promise<T> {
+    if (!this.#open) return Promise.reject(new StoreUnavailable("the store is closed"));
+    try {
+      return Promise.resolve(work());
+    } catch (cause) {
+      const code = resultCode(cause);
+      if (code === undefined || !UNAVAILABLE.has(code)) return Promise.reject(cause);
+      return Promise.reject(
+        new StoreUnavailable(`the database refused: ${reasonOf(cause)}`, { cause }),
+      );
+    }
+  }
+}
+
+/** Primary result code of a SQLite error, undefined for any other error. */
+function resultCode(error: unknown): number | undefined {
+  if (!(error instanceof Error) || !("errcode" in error)) return undefined;
+  return typeof error.errcode === "number" ? error.errcode & 0xff : undefined;
+}
+
+function reasonOf(error: unknown): string {
+  const code = resultCode(error);
+  const text = error instanceof Error ? error.message : String(error);
+  const reason = code === undefined ? undefined : UNAVAILABLE.get(code);
+  return reason === undefined ? text : `${reason} (${text})`;
+}

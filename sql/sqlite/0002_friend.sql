@@ -1,0 +1,6 @@
+-- 0002 friend: userid lists friendid; not the other way round.
+CREATE TABLE friend (
+  userid INTEGER NOT NULL REFERENCES user(id),
+  friendid INTEGER NOT NULL REFERENCES user(id),
+  PRIMARY KEY (userid, friendid)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,56 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { openSqlite } from "../actors/adapters/sqlite.ts";
+import { type StorePort, StoreUnavailable } from "../actors/ports.ts";
+import { CASES, newUser, send, text } from "./store_contract.ts";
+
+async function runContract(t: Deno.TestContext, store: StorePort): Promise<void> {
+  try {
+    for (const [name, run] of Object.entries(CASES)) await t.step(name, () => run(store));
+  } finally {
+    await store.close();
+  }
+}
+
+Deno.test("the SQLite store keeps the contract in memory", async (t) => {
+  await runContract(t, await openSqlite(":memory:"));
+});
+
+Deno.test("the SQLite store keeps the contract on disk", async (t) => {
+  const dir = await Deno.makeTempDir({ prefix: "chat-store-" });
+  await runContract(t, await openSqlite(`${dir}/chat.db`));
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("a SQLite store opened again has everything, and a closed one rejects", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "chat-store-" });
+  const first = await openSqlite(`${dir}/chat.db`);
+  const [ann, bob] = [await newUser(first), await newUser(first)];
+  const hello = text({ from: ann, toid: bob });
+  await send(first, hello);
+  await first.close();
+  await first.close();
+  await assertRejects(() => first.pending(bob, "", 9), StoreUnavailable, "closed");
+
+  const second = await openSqlite(`${dir}/chat.db`);
+
+  assertEquals((await second.pending(bob, "", 9)).map((message) => message.mid), [hello.mid]);
+  await second.close();
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("what another process writes to the file is seen by the next commit", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "chat-store-" });
+  const [store, other] = [await openSqlite(`${dir}/chat.db`), await openSqlite(`${dir}/chat.db`)];
+  const [ann, bob, eve] = [await newUser(store), await newUser(store), await newUser(store)];
+  const groupid = await store.createGroup(ann, "g", "") ?? 0;
+  await store.joinGroup(bob, groupid);
+  await send(store, text({ from: ann, groupid }));
+
+  await other.joinGroup(eve, groupid);
+  const [outcome] = await send(store, text({ from: ann, groupid }));
+
+  assertEquals(outcome, { status: "stored", pending: [bob, eve] });
+  await store.close();
+  await other.close();
+  await Deno.remove(dir, { recursive: true });
+});
