@@ -207,6 +207,8 @@ export interface BusHandler {
 
 /** Node-to-node traffic and the cluster-wide claims on online users. */
 export interface BusPort {
+  /** This run of this node. */
+  readonly node: NodeId;
   /** Subscribes, takes this node's lease, then delivers. Rejects when that fails in time. */
   start(handler: BusHandler): Promise<void>;
   /** Sends one envelope; never blocks, drops when the other side is away or the queue is full. */

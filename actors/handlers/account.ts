@@ -1,0 +1,213 @@
+/** REGISTER, LOGIN, RESUME, LOGOUT: who a session is. */
+
+import { ChatError } from "@chat/wire/errors.ts";
+import {
+  type Friend,
+  type Group,
+  type Login,
+  type Logout,
+  MSGID,
+  type Register,
+  type Resume,
+  type Want,
+} from "@chat/wire/messages.ts";
+import type { ContactsRow, GroupRow, Message, PersonRow, UserId } from "../ports.ts";
+import { pushTextV1 } from "../push_text.ts";
+import type { Replica } from "../replica.ts";
+import { Delivery, type Session } from "../session.ts";
+import type { Handler, Host } from "./types.ts";
+
+/** Deadline of a claim on the online entry, ms: above the bus adapter's own (1 s). */
+const CLAIM_MS = 3_000;
+/** Most messages handed over in a v1 LOGIN_ACK; the rest follow as pushes. */
+const MAX_HAND_OVER = 1_000;
+
+// REGISTER name, password → REGISTER_ACK id | NAME_TAKEN
+export const register: Handler<Register> = async (session, m, host) => {
+  const hash = await host.passwords.hash(m.password);
+  const id = await host.store.call("register", m.name, hash);
+  if (id === undefined) {
+    // The classic wording, which classic clients show.
+    throw new ChatError("NAME_TAKEN", session.v === 1 ? "注册失败!" : undefined);
+  }
+  host.reply(session, { msgid: MSGID.REGISTER_ACK, errno: 0, id, ...echo(m) });
+};
+
+// LOGIN id | name, password → LOGIN_ACK | WRONG_CREDENTIALS | ALREADY_ONLINE
+export const login: Handler<Login> = async (session, m, host) => {
+  const row = m.id !== undefined
+    ? await host.store.call("userById", m.id)
+    : await host.store.call("userByName", m.name ?? "");
+  // Takes as long for a user that does not exist: the answer's time tells nothing.
+  const right = await host.passwords.verify(m.password, row?.hash);
+  if (row === undefined || !right) throw new ChatError("WRONG_CREDENTIALS");
+  want(session, m.want);
+  await enter(session, row, undefined, false, host, m.req);
+};
+
+// RESUME token → LOGIN_ACK | WRONG_CREDENTIALS. Takes the old connection's place.
+export const resume: Handler<Resume> = async (session, m, host) => {
+  session.v = 2;
+  const now = host.clock.now();
+  const claims = host.signer.check(m.token, now);
+  const owner = claims && await host.store.call("tokenOwner", claims.tokenId, now);
+  if (claims === undefined || owner === undefined || owner.id !== claims.user) {
+    throw new ChatError("WRONG_CREDENTIALS", "the token is invalid or has expired: log in");
+  }
+  want(session, m.want);
+  await enter(session, owner, { token: m.token, tokenId: claims.tokenId }, true, host, m.req);
+};
+
+// LOGOUT → v2: OK. The token in use ends.
+export const logout: Handler<Logout> = async (session, m, host) => {
+  const { user, tokenId } = session;
+  host.leave(session);
+  host.remember(session);
+  if (tokenId !== "") await host.store.call("revokeToken", user, tokenId);
+  if (session.v === 2) host.reply(session, { msgid: MSGID.OK, ...echo(m) });
+};
+
+/** The field that echoes a request's label. */
+export function echo(m: { readonly req?: string | number | undefined }): { req?: string | number } {
+  return m.req === undefined ? {} : { req: m.req };
+}
+
+function want(session: Session, wants: readonly Want[] | undefined): void {
+  session.wantsDelivered = wants?.includes("delivered") ?? false;
+  session.wantsTyping = wants?.includes("typing") ?? false;
+}
+
+/**
+ * Claims the online entry, then answers. Pushes are held from before the claim, so that none can
+ * slip between it and the pending rows (G4).
+ */
+async function enter(
+  session: Session,
+  who: PersonRow,
+  held: { token: string; tokenId: string } | undefined,
+  takeover: boolean,
+  host: Host,
+  req: string | number | undefined,
+): Promise<void> {
+  const { conn } = session;
+  if (session.closed) return;
+  session.begin(who.id, who.name, host.clock.now());
+  try {
+    const claim = { type: "claim", user: who.id, conn, takeover } as const;
+    if (!(await host.registry.ask<boolean>(claim, CLAIM_MS))) throw new ChatError("ALREADY_ONLINE");
+    const contacts = await host.store.call("contacts", who.id);
+    if (session.closed) return host.leave(session);
+    if (session.v === 1) await answerV1(session, who, contacts, host);
+    else await answerV2(session, who, contacts, held, host, req);
+  } catch (error) {
+    const refused = error instanceof ChatError && error.code === "ALREADY_ONLINE";
+    if (refused) session.end();
+    else host.leave(session);
+    throw error;
+  }
+}
+
+async function answerV1(
+  session: Session,
+  who: PersonRow,
+  contacts: ContactsRow,
+  host: Host,
+): Promise<void> {
+  const rows = await host.store.call("pending", who.id, "", MAX_HAND_OVER);
+  if (session.closed) return host.leave(session);
+  const { friends, groups } = withStates(contacts, who.id, host.replica);
+  const ack: Record<string, unknown> & { msgid: number } = {
+    msgid: MSGID.LOGIN_ACK,
+    errno: 0,
+    id: who.id,
+    name: who.name,
+  };
+  if (rows.length > 0) ack.offlinemsg = rows.map((row) => handOver(session, row, host));
+  if (friends.length > 0) ack.friends = friends.map((f) => JSON.stringify(f));
+  if (groups.length > 0) {
+    ack.groups = groups.map((g) =>
+      JSON.stringify({ ...g, users: g.users.map((u) => JSON.stringify(u)) })
+    );
+  }
+  host.remember(session);
+  host.replyHandOver(session, ack);
+  host.startPull(session);
+}
+
+function handOver(session: Session, row: Message, host: Host): string {
+  host.hlc.observe(row.mid);
+  session.handOver(new Delivery(row, 0, row.groupid === 0));
+  return pushTextV1(row);
+}
+
+async function answerV2(
+  session: Session,
+  who: PersonRow,
+  contacts: ContactsRow,
+  held: { token: string; tokenId: string } | undefined,
+  host: Host,
+  req: string | number | undefined,
+): Promise<void> {
+  let token = held;
+  if (token === undefined) {
+    const expires = host.clock.now() + host.settings.tokenMs;
+    token = host.signer.issue(who.id, expires);
+    await host.store.call("saveToken", token.tokenId, who.id, expires);
+    if (session.closed) return host.leave(session);
+  }
+  session.tokenId = token.tokenId;
+  const lists = withStates(contacts, who.id, host.replica);
+  host.presence.watch(session, watched(contacts));
+  for (const group of contacts.groups) host.groups.put(group);
+  host.remember(session);
+  host.reply(session, {
+    msgid: MSGID.LOGIN_ACK,
+    errno: 0,
+    id: who.id,
+    name: who.name,
+    ...lists,
+    token: token.token,
+    heartbeat: host.settings.heartbeatSeconds,
+    node: host.settings.node,
+    ...echo({ req }),
+  });
+  host.startPull(session);
+}
+
+function* watched(contacts: ContactsRow): Generator<UserId> {
+  for (const friend of contacts.friends) yield friend.id;
+  for (const group of contacts.groups) {
+    for (const member of group.users) yield member.id;
+  }
+}
+
+/** Adds who is online. The user who asks is: the claim has been granted. */
+function withStates(
+  contacts: ContactsRow,
+  self: UserId,
+  replica: Replica,
+): { friends: Friend[]; groups: Group[] } {
+  return {
+    friends: contacts.friends.map((f) => personState(f, self, replica)),
+    groups: contacts.groups.map((g) => groupStates(g, self, replica)),
+  };
+}
+
+/** A person with `state`. */
+export function personState<P extends PersonRow>(
+  { id, name, ...rest }: P,
+  self: UserId,
+  replica: Replica,
+): P & { state: "online" | "offline" } {
+  const online = id === self || replica.place(id) !== 0;
+  return { id, name, state: online ? "online" : "offline", ...rest } as P & {
+    state: "online" | "offline";
+  };
+}
+
+/** A group with its members' states. */
+export function groupStates(group: GroupRow, self: UserId, replica: Replica): Group {
+  const { id, groupname, groupdesc } = group;
+  const users = group.users.map((u) => personState(u, self, replica));
+  return { id, groupname, groupdesc, users };
+}

@@ -1,0 +1,179 @@
+/**
+ * ONE_CHAT, GROUP_CHAT, RECV_ACK, HISTORY, TYPING. The sender is the session's user, whatever the
+ * client wrote (G8). A chat is pushed before its commit and acknowledged after it: a crash between
+ * the two makes the sender retry under the same cid, which recipients recognise.
+ */
+
+import { ChatError } from "@chat/wire/errors.ts";
+import {
+  type GroupChatV1,
+  type GroupChatV2,
+  type History,
+  type OneChatV1,
+  type OneChatV2,
+  type RecvAck,
+  type Typing,
+} from "@chat/wire/messages.ts";
+import { historyText } from "../push_text.ts";
+import { MSGID } from "@chat/wire/messages.ts";
+import type { Turn } from "../mailbox.ts";
+import { type Session, targetKey } from "../session.ts";
+import type { Handler, Host } from "./types.ts";
+
+interface Draft {
+  readonly cid: string;
+  readonly toid: number;
+  readonly groupid: number;
+  readonly msg: string;
+  readonly extra: string;
+  readonly req: string | number | undefined;
+}
+
+// ONE_CHAT toid, cid, msg → CHAT_ACK when durable | NO_SUCH_TARGET | TRY_LATER
+export const oneChatV2: Handler<OneChatV2> = (session, { cid, toid, msg, req }, host) =>
+  chat(session, { cid, toid, groupid: 0, msg, extra: "", req }, host);
+
+// GROUP_CHAT groupid, cid, msg → CHAT_ACK | NO_SUCH_TARGET | NOT_PERMITTED | TRY_LATER
+export const groupChatV2: Handler<GroupChatV2> = (session, { cid, groupid, msg, req }, host) =>
+  chat(session, { cid, toid: 0, groupid, msg, extra: "", req }, host);
+
+// ONE_CHAT to | toid, msg, and whatever else → nothing, or ERROR
+export const oneChatV1: Handler<OneChatV1> = (session, m, host) => {
+  const { msgid: _, id: __, name: ___, msg, ...rest } = m;
+  const toid = m.to ?? m.toid ?? 0;
+  const cid = classicCid(session, host);
+  return chat(
+    session,
+    { cid, toid, groupid: 0, msg, extra: extraText(rest), req: undefined },
+    host,
+  );
+};
+
+// GROUP_CHAT groupid, msg, and whatever else → nothing, or ERROR
+export const groupChatV1: Handler<GroupChatV1> = (session, m, host) => {
+  const { msgid: _, id: __, name: ___, msg, ...rest } = m;
+  const { groupid } = m;
+  const cid = classicCid(session, host);
+  return chat(
+    session,
+    { cid, toid: 0, groupid, msg, extra: extraText(rest), req: undefined },
+    host,
+  );
+};
+
+// RECV_ACK mids → nothing
+export const recvAck: Handler<RecvAck> = (session, m) => {
+  for (const mid of m.mids) session.receipt(mid);
+};
+
+// HISTORY userid | groupid, before, limit → HISTORY_ACK | NO_SUCH_TARGET
+export const history: Handler<History> = async (session, m, host) => {
+  const before = m.before ?? "";
+  const page = m.groupid !== undefined
+    ? await host.store.call("historyOf", session.user, m.groupid, before, m.limit)
+    : await host.store.call("historyWith", session.user, m.userid ?? 0, before, m.limit);
+  if (page === undefined) throw new ChatError("NOT_PERMITTED", "you are no member of this group");
+  const label = m.req === undefined ? "" : `,"req":${JSON.stringify(m.req)}`;
+  const messages = page.messages.map(historyText).join(",");
+  host.replyText(
+    session,
+    `{"msgid":${MSGID.HISTORY_ACK},"messages":[${messages}],"more":${page.more}${label}}`,
+  );
+};
+
+// TYPING toid | groupid → nothing
+export const typing: Handler<Typing> = (session, m, host) => {
+  const { user, name } = session;
+  if (m.groupid === undefined) {
+    if (m.toid !== undefined) host.router.typingTo([m.toid], user, name, 0);
+    return;
+  }
+  const group = host.groups.peek(m.groupid);
+  if (group?.memberSet.has(user)) {
+    host.router.typingTo(group.members.filter((id) => id !== user), user, name, m.groupid);
+  }
+};
+
+function chat(session: Session, draft: Draft, host: Host): Turn {
+  checkOrder(session, draft, host);
+  const key = targetKey(draft.toid, draft.groupid);
+  const prev = session.sent.get(key);
+  const ready = prev !== undefined &&
+    (draft.groupid === 0 || host.groups.peek(draft.groupid) !== undefined);
+  if (ready) submit(session, draft, prev, key, host);
+  else return prepare(session, draft, key, host);
+}
+
+/** First chat to a conversation: reads what the order of messages and a group's members rest on. */
+async function prepare(session: Session, draft: Draft, key: number, host: Host): Promise<void> {
+  const { user } = session;
+  const { toid, groupid } = draft;
+  if (groupid !== 0 && host.groups.peek(groupid) === undefined) {
+    if (await host.groups.load(groupid) === undefined) throw new ChatError("NO_SUCH_TARGET");
+  }
+  let prev = session.sent.get(key);
+  if (prev === undefined) {
+    prev = await host.store.call("lastMid", user, toid, groupid);
+    // The next mid must sort after it, also when another node with a faster clock gave it.
+    if (prev !== "") host.hlc.observe(prev);
+  }
+  if (session.user !== user || session.closed) return;
+  submit(session, draft, prev, key, host);
+}
+
+function submit(session: Session, draft: Draft, prev: string, key: number, host: Host): void {
+  const { cid, toid, groupid, extra, req } = draft;
+  const msg = draft.msg.isWellFormed() ? draft.msg : draft.msg.toWellFormed();
+  const message = {
+    mid: host.hlc.next(),
+    cid,
+    from: session.user,
+    name: session.name,
+    ts: host.clock.now(),
+    toid,
+    groupid,
+    msg,
+    extra,
+    prev,
+  };
+  if (groupid === 0) {
+    host.router.pushTo(message, toid, session.wantsDelivered);
+  } else {
+    const group = host.groups.peek(groupid);
+    if (group === undefined || !group.memberSet.has(session.user)) {
+      // The store decides at commit: it may know of a join that this worker has yet to hear of.
+    } else {
+      for (const member of group.members) {
+        if (member !== session.user) host.router.pushTo(message, member, false);
+      }
+    }
+  }
+  session.sent.set(key, message.mid);
+  host.submit(session, message, req);
+}
+
+/**
+ * After a chat was put off (TRY_LATER), later ones are too until it comes again: the order in which
+ * a client sends is the order in which its messages are stored (G3).
+ */
+function checkOrder(session: Session, draft: Draft, host: Host): void {
+  const { refused } = session;
+  if (refused === undefined) return;
+  if (draft.cid !== refused.cid && host.clock.now() < refused.until && session.v === 2) {
+    throw new ChatError("TRY_LATER", "an earlier message was put off: send that again first");
+  }
+  session.refused = undefined;
+}
+
+/** A v1 message's own id: the same when its frame is handled again by a restarted worker. */
+function classicCid(session: Session, host: Host): string {
+  return `~${host.settings.nodeId}.${session.conn}.${session.seq}`;
+}
+
+function extraText(rest: Record<string, unknown>): string {
+  try {
+    return JSON.stringify(rest).toWellFormed();
+  } catch (cause) { // nested too deep to be written again
+    throw new ChatError("MALFORMED", "nested too deep", { cause });
+  }
+}

@@ -1,0 +1,42 @@
+/** ADD_FRIEND, CREATE_GROUP, JOIN_GROUP: whom a user knows. v1 gets no answer but an ERROR. */
+
+import { ChatError } from "@chat/wire/errors.ts";
+import { type AddFriend, type CreateGroup, type JoinGroup, MSGID } from "@chat/wire/messages.ts";
+import { echo, groupStates, personState } from "./account.ts";
+import type { Handler } from "./types.ts";
+
+// ADD_FRIEND friendid | name → OK friend | NO_SUCH_TARGET
+export const addFriend: Handler<AddFriend> = async (session, m, host) => {
+  const person = await host.store.call("addFriend", session.user, m.friendid ?? m.name ?? 0);
+  if (person === undefined) throw new ChatError("NO_SUCH_TARGET", "no such user");
+  if (session.v === 1) return;
+  host.presence.watch(session, [person.id]);
+  const friend = personState(person, session.user, host.replica);
+  host.reply(session, { msgid: MSGID.OK, friend, ...echo(m) });
+};
+
+// CREATE_GROUP groupname, groupdesc → OK groupid, group | NAME_TAKEN
+export const createGroup: Handler<CreateGroup> = async (session, m, host) => {
+  const { user, name } = session;
+  const id = await host.store.call("createGroup", user, m.groupname, m.groupdesc);
+  if (id === undefined) throw new ChatError("NAME_TAKEN", "a group of this name exists");
+  if (session.v === 1) return;
+  const users = [{ id: user, name, role: "creator" }] as const;
+  const row = { id, groupname: m.groupname, groupdesc: m.groupdesc, users };
+  host.groups.put(row);
+  const group = groupStates(row, user, host.replica);
+  host.reply(session, { msgid: MSGID.OK, groupid: id, group, ...echo(m) });
+};
+
+// JOIN_GROUP groupid | groupname → OK groupid, group | NO_SUCH_TARGET
+export const joinGroup: Handler<JoinGroup> = async (session, m, host) => {
+  const { user } = session;
+  const row = await host.store.call("joinGroup", user, m.groupid ?? m.groupname ?? 0);
+  if (row === undefined) throw new ChatError("NO_SUCH_TARGET", "no such group");
+  host.groupChanged(row.id);
+  host.groups.put(row);
+  if (session.v === 1) return;
+  host.presence.watch(session, row.users.map((u) => u.id));
+  const group = groupStates(row, user, host.replica);
+  host.reply(session, { msgid: MSGID.OK, groupid: row.id, group, ...echo(m) });
+};

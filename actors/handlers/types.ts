@@ -1,0 +1,98 @@
+/**
+ * What a handler is and what it may use. A handler answers through the host, never a socket; it
+ * throws a ChatError to refuse, which the dispatcher turns into the right answer.
+ */
+
+import type { z } from "zod";
+import type { GroupCache } from "../group_cache.ts";
+import type { HybridClock } from "../hlc.ts";
+import type { Turn } from "../mailbox.ts";
+import type { Clock, Message, NodeId, PasswordPort } from "../ports.ts";
+import type { PresenceWatch } from "../presence.ts";
+import type { RegistryMessage } from "../registry.ts";
+import type { Replica } from "../replica.ts";
+import type { Router } from "../router.ts";
+import type { Ref } from "../runtime.ts";
+import type { Session } from "../session.ts";
+import type { StoreClient } from "../store_client.ts";
+import type { TokenSigner } from "../tokens.ts";
+
+/** An object for the client. */
+export interface Answer {
+  readonly msgid: number;
+  readonly [field: string]: unknown;
+}
+
+/** Settings that handlers read. */
+export interface SessionSettings {
+  /** Node's name for clients, in LOGIN_ACK. */
+  readonly node: string;
+  /** This run of the node; part of the ids made for v1 messages. */
+  readonly nodeId: NodeId;
+  readonly heartbeatSeconds: number;
+  /** How long a resume token lives, ms. */
+  readonly tokenMs: number;
+}
+
+/** The session worker as handlers see it. */
+export interface Host {
+  readonly clock: Clock;
+  readonly hlc: HybridClock;
+  readonly settings: SessionSettings;
+  readonly store: StoreClient;
+  readonly router: Router;
+  readonly replica: Replica;
+  readonly groups: GroupCache;
+  readonly presence: PresenceWatch;
+  readonly passwords: PasswordPort;
+  readonly signer: TokenSigner;
+  readonly registry: Ref<RegistryMessage>;
+
+  /** Sends an answer: one JSON object. */
+  reply(session: Session, message: Answer): void;
+  /** Sends an answer already in text, one JSON object without the final newline. */
+  replyText(session: Session, text: string): void;
+  /** Stores and pushes a chat; its CHAT_ACK or ERROR follows after the commit. */
+  submit(session: Session, message: Message, req: string | number | undefined): void;
+  /** The session's login state changed: the main thread keeps a copy. */
+  remember(session: Session): void;
+  /** Reads pending rows for a session that has just begun. */
+  startPull(session: Session): void;
+  /** Members of a group changed, here or elsewhere. */
+  groupChanged(groupid: number): void;
+  /** Gives up the online entry and everything that belongs to the login. */
+  leave(session: Session): void;
+  /** A v1 login answer: the pushes handed over in it count as received once it is written. */
+  replyHandOver(session: Session, message: Answer): void;
+}
+
+/** Runs one kind of request; its turn ends when the promise does, if it returns one. */
+export type Handler<T> = (session: Session, message: T, host: Host) => Turn;
+
+/** When a request may come. */
+export type Phase = "any" | "connected" | "loggedIn";
+
+/** A row of the handler table for one protocol version. */
+export interface HandlerEntry {
+  readonly phase: Phase;
+  /** Parses and runs; undefined when the message fits, else what is wrong with it. */
+  readonly run: (session: Session, raw: unknown, host: Host) => Turn | string;
+}
+
+/** Binds a schema to its handler, so that a handler only ever sees what the schema allows. */
+export function entry<S extends z.ZodType>(
+  phase: Phase,
+  schema: S,
+  handler: Handler<z.output<S>>,
+): HandlerEntry {
+  return {
+    phase,
+    run(session, raw, host) {
+      const parsed = schema.safeParse(raw);
+      if (parsed.success) return handler(session, parsed.data, host);
+      const issue = parsed.error.issues[0];
+      const path = issue?.path.join(".") ?? "";
+      return `${path === "" ? "" : `${path}: `}${issue?.message ?? "invalid"}`;
+    },
+  };
+}

@@ -1,0 +1,72 @@
+/**
+ * Reads a session's pending rows and pushes them in order, until nothing that was held meanwhile
+ * lacks its predecessor. One pull of a session at a time; every step has a deadline.
+ */
+
+import type { Clock, Message, Mid, UserId } from "./ports.ts";
+import { Delivery, type Session } from "./session.ts";
+
+/** Rows of one read. */
+const PAGE_ROWS = 200;
+/** First pause before reading again for a message that is not committed yet, ms; it doubles. */
+const FIRST_PAUSE_MS = 5;
+const MAX_PAUSE_MS = 1_000;
+/** How long a held push may lack its predecessor, ms: longer than a store may take to commit. */
+const GIVE_UP_MS = 15_000;
+
+/** What pulling needs. */
+export interface PullPorts {
+  readonly clock: Clock;
+  pending(user: UserId, after: Mid, limit: number): Promise<Message[]>;
+  observe(mid: Mid): void;
+  /** The read failed; the session asks again when it is hinted at or checked. */
+  onFailure(error: unknown): void;
+}
+
+/**
+ * Runs one pull of `session`, which is pulling already. Never rejects.
+ */
+export async function pull(session: Session, ports: PullPorts): Promise<void> {
+  const { user } = session;
+  const began = ports.clock.now();
+  let pauseMs = FIRST_PAUSE_MS;
+  for (;;) {
+    let complete: boolean;
+    try {
+      complete = await pushPending(session, user, ports);
+    } catch (error) {
+      ports.onFailure(error);
+      if (session.user === user) session.stopPulling();
+      return;
+    }
+    if (session.user !== user || session.closed || !session.pulling) return;
+    if (!complete) {
+      session.stopPulling();
+      return;
+    }
+    if (session.endPass()) return;
+    if (ports.clock.now() - began > GIVE_UP_MS) {
+      session.stopPulling();
+      return;
+    }
+    await new Promise<void>((resolve) => ports.clock.after(pauseMs, resolve));
+    pauseMs = Math.min(MAX_PAUSE_MS, pauseMs * 2);
+    if (session.user !== user || session.closed || !session.pulling) return;
+  }
+}
+
+/** Pushes all pending rows; false when the session takes no more for now. */
+async function pushPending(session: Session, user: UserId, ports: PullPorts): Promise<boolean> {
+  let after: Mid = "";
+  for (;;) {
+    const rows = await ports.pending(user, after, PAGE_ROWS);
+    if (session.user !== user || session.closed) return false;
+    for (const message of rows) {
+      ports.observe(message.mid);
+      if (!session.pushRow(new Delivery(message, 0, message.groupid === 0))) return false;
+    }
+    const last = rows[rows.length - 1];
+    if (last === undefined || rows.length < PAGE_ROWS) return true;
+    after = last.mid;
+  }
+}

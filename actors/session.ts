@@ -1,0 +1,400 @@
+/**
+ * One connection's session: who is logged in, what was pushed and not yet received, and in which
+ * order pushes may go out. Knows no sockets and no storage: it speaks through its {@linkcode Outlet}.
+ *
+ * Delivery has two modes. Live: a push goes out as it comes, if it follows the sender's previous
+ * message in its conversation (`prev`). Pulling: pending rows, the truth, are read and pushed in
+ * order while live pushes are held; a login, a lost push, a hint and a restarted worker all end
+ * here. The host runs the reading (`pull.ts`); this file decides what may go out.
+ */
+
+import { MAX_UNRECEIPTED } from "@chat/wire/limits.ts";
+import { midAt } from "./hlc.ts";
+import type { SessionMemo } from "./lane.ts";
+import { Mailbox, type Turn } from "./mailbox.ts";
+import type { GroupId, Message, Mid, UserId } from "./ports.ts";
+import { pushTextV1, pushTextV2 } from "./push_text.ts";
+import type { PlaceCode } from "./replica.ts";
+
+/** A message on its way to sessions of one worker: one object for all of them. */
+export class Delivery {
+  #v1: string | undefined;
+  #v2: string | undefined;
+  /** Turn and version whose bytes hold the encoded text, at the range that follows. */
+  encodedFor = 0;
+  encodedAt = 0;
+  encodedBytes = 0;
+
+  /**
+   * @param origin Where receipts go: 0 the store of this node, else a worker of another node.
+   * @param notify Whether its sender may want to be told of receipts.
+   */
+  constructor(
+    readonly message: Message,
+    readonly origin: PlaceCode,
+    readonly notify: boolean,
+  ) {}
+
+  text(v: 1 | 2): string {
+    if (v === 2) return this.#v2 ??= pushTextV2(this.message);
+    return this.#v1 ??= pushTextV1(this.message);
+  }
+}
+
+/** What a session does to the world; the host implements it. */
+export interface Outlet {
+  /** Sends a push; `pushNumber` is reported back when it is written (v1 only, else 0). */
+  sendPush(session: Session, delivery: Delivery, pushNumber: number): void;
+  /** `user` has received `delivery`. */
+  received(user: UserId, mid: Mid, delivery: Delivery | undefined): void;
+  /** Pending rows have to be read for this session. */
+  wantsPull(session: Session): void;
+}
+
+/** Live pushes held while pulling; more are dropped, as pending rows bring them anyway. */
+const MAX_HELD = 256;
+/** Conversations whose last message is remembered; an older one costs a read when it goes on. */
+const MAX_FOLLOWED = 512;
+/** Frames of one session that wait for its turn. The main thread stops reading well before. */
+const MAX_FRAMES = 4_096;
+/**
+ * A message stamped longer ago than this before the session began was committed or refused before
+ * it began, ms: twice the longest time a store may take to answer.
+ */
+const SETTLED_MS = 30_000;
+/** Receipts remembered, so that a row another node has yet to delete is not pushed again. */
+const MAX_REMEMBERED = 512;
+
+/** One frame of a session and its number. */
+export interface Frame {
+  readonly seq: number;
+  readonly text: string;
+}
+
+/** See the module's header. */
+export class Session {
+  readonly conn: number;
+  readonly remote: string;
+  readonly mailbox: Mailbox<Frame>;
+  readonly #outlet: Outlet;
+
+  v: 1 | 2 = 1;
+  /** 0 while nobody is logged in. */
+  user: UserId = 0;
+  name = "";
+  tokenId = "";
+  wantsDelivered = false;
+  wantsTyping = false;
+  closed = false;
+  /** Ids whose coming and going this session is told of. */
+  watching: UserId[] = [];
+
+  /** Number of the frame in hand. */
+  seq = 0;
+  /** Last `mid` this session stamped, by conversation; a missing entry has to be read. */
+  readonly sent = new Map<number, Mid>();
+  /** After a chat was put off: its cid, which has to come again before any later one. */
+  refused: { cid: string; until: number } | undefined;
+
+  #finishedSeq = 0;
+  /** Frames whose chat is not yet durable, oldest first. */
+  #open: number[] = [];
+
+  /** v2: pushed, no receipt yet. */
+  readonly #unreceipted = new Map<Mid, Delivery>();
+  /** v1: pushed, not yet written; oldest first, with the push's number. */
+  #unwritten: { number: number; user: UserId; delivery: Delivery }[] = [];
+  #pushNumber = 0;
+  readonly #followed = new Map<number, Mid>();
+  readonly #remembered = new Set<Mid>();
+  #settledBefore: Mid = "";
+  #held: Delivery[] = [];
+  #pulling = false;
+  /** More was pushed while pulling than is held. */
+  #overflowed = false;
+  /** Too much is unreceipted: nothing goes out until receipts come. */
+  #stalled = false;
+
+  constructor(
+    conn: number,
+    remote: string,
+    outlet: Outlet,
+    receive: (frame: Frame) => Turn,
+    onError: (error: unknown) => void,
+  ) {
+    this.conn = conn;
+    this.remote = remote;
+    this.#outlet = outlet;
+    this.mailbox = new Mailbox<Frame>(receive, { limit: MAX_FRAMES, onError });
+  }
+
+  /** What the main thread needs to rebuild this session. */
+  memo(): SessionMemo {
+    const { conn, v, user, name, tokenId, wantsDelivered, wantsTyping } = this;
+    return { conn, v, user, name, tokenId, wantsDelivered, wantsTyping };
+  }
+
+  /** Takes up what an earlier worker had reached with this connection. */
+  restore(memo: SessionMemo, lastPush: number, now: number): void {
+    this.v = memo.v;
+    this.tokenId = memo.tokenId;
+    this.wantsDelivered = memo.wantsDelivered;
+    this.wantsTyping = memo.wantsTyping;
+    this.#pushNumber = lastPush;
+    if (memo.user !== 0) this.begin(memo.user, memo.name, now);
+  }
+
+  /** From here on `user` is logged in; pushes are held until the pending rows were read. */
+  begin(user: UserId, name: string, now: number): void {
+    this.user = user;
+    this.name = name;
+    this.#settledBefore = midAt(now - SETTLED_MS);
+    this.#pulling = true;
+  }
+
+  /** Nobody is logged in any more; the connection may log in again. */
+  end(): void {
+    this.user = 0;
+    this.name = "";
+    this.tokenId = "";
+    this.sent.clear();
+    this.refused = undefined;
+    this.#unreceipted.clear();
+    this.#followed.clear();
+    this.#remembered.clear();
+    this.#held = [];
+    this.#pulling = false;
+    this.#overflowed = false;
+    this.#stalled = false;
+    // Pushes on their way to a v1 socket stay: when written they count as received.
+  }
+
+  // ── finished frames: what the main thread need not replay ──────────────────────────────────
+
+  /** The frame in hand waits for a commit. */
+  holdFrame(): void {
+    this.#open.push(this.seq);
+  }
+
+  /** The chat of frame `seq` is durable or refused. */
+  finishFrame(seq: number): void {
+    const open = this.#open;
+    if (open[0] === seq) open.shift();
+    else {
+      const at = open.indexOf(seq);
+      if (at >= 0) open.splice(at, 1);
+    }
+  }
+
+  /** The frame in hand has been handled (a held one stays open). */
+  handledFrame(seq: number): void {
+    this.#finishedSeq = seq;
+  }
+
+  /** Every frame up to this number is finished. */
+  get finishedSeq(): number {
+    const first = this.#open[0];
+    return first === undefined ? this.#finishedSeq : first - 1;
+  }
+
+  // ── deliveries ─────────────────────────────────────────────────────────────────────────────
+
+  /** True while pending rows are being read for this session. */
+  get pulling(): boolean {
+    return this.#pulling;
+  }
+
+  /** Pushes without a receipt. */
+  get outstanding(): number {
+    return this.#unreceipted.size + this.#unwritten.length;
+  }
+
+  /** A live push. */
+  push(delivery: Delivery): void {
+    // While stalled everything waits as a pending row: a later push must not overtake one.
+    if (this.user === 0 || this.closed || this.#stalled) return;
+    if (this.#pulling) {
+      if (this.#held.length < MAX_HELD) this.#held.push(delivery);
+      else this.#overflowed = true; // a later pass brings it
+      return;
+    }
+    switch (this.#follows(delivery.message)) {
+      case "next":
+        if (this.outstanding >= MAX_UNRECEIPTED) this.#stalled = true;
+        else this.#send(delivery);
+        return;
+      case "seen":
+        return;
+      case "gap":
+        this.#held.push(delivery);
+        this.pull();
+    }
+  }
+
+  /** Goes over to pulling; a no-op while it is, or while receipts are awaited. */
+  pull(): void {
+    if (this.#pulling || this.user === 0 || this.closed) return;
+    this.#pulling = true;
+    this.#outlet.wantsPull(this);
+  }
+
+  /**
+   * A pending row, in `mid` order.
+   * @returns False when no more may go out until receipts come.
+   */
+  pushRow(delivery: Delivery): boolean {
+    const { mid } = delivery.message;
+    if (this.#has(mid)) return true;
+    if (this.outstanding >= MAX_UNRECEIPTED) {
+      this.#stalled = true;
+      return false;
+    }
+    this.#follow(delivery.message);
+    this.#send(delivery);
+    return true;
+  }
+
+  /** A pending row that went out in LOGIN_ACK instead of a push (v1). */
+  handOver(delivery: Delivery): void {
+    this.#follow(delivery.message);
+    this.#unwritten.push({ number: this.#pushNumber + 1, user: this.user, delivery });
+  }
+
+  /** The number of the frame that carries what was handed over. */
+  handOverNumber(): number {
+    return this.#unwritten.length === 0 ? 0 : ++this.#pushNumber;
+  }
+
+  /**
+   * All pending rows were read: pushes what was held meanwhile, as far as it follows.
+   * @returns False when something held still lacks its predecessor: read again.
+   */
+  endPass(): boolean {
+    const held = this.#held;
+    const complete = !this.#overflowed;
+    this.#held = [];
+    this.#overflowed = false;
+    for (const delivery of held) {
+      if (this.#stalled) break;
+      const follows = this.#follows(delivery.message);
+      if (follows === "gap") this.#held.push(delivery);
+      else if (follows === "next" && !this.#has(delivery.message.mid)) {
+        if (this.outstanding >= MAX_UNRECEIPTED) this.#stalled = true;
+        else this.#send(delivery);
+      }
+    }
+    if (this.#stalled) this.stopPulling();
+    else if (this.#held.length > 0 || !complete) return false;
+    this.#pulling = false;
+    return true;
+  }
+
+  /**
+   * Ends pulling without what is held: receipts are awaited (they start a new pull), or a held
+   * push's predecessor never came (what is stored comes with a hint or the next check).
+   */
+  stopPulling(): void {
+    this.#held = [];
+    this.#overflowed = false;
+    this.#pulling = false;
+  }
+
+  /** RECV_ACK of a v2 client. */
+  receipt(mid: Mid): void {
+    const delivery = this.#unreceipted.get(mid);
+    if (delivery !== undefined) this.#unreceipted.delete(mid);
+    this.#received(mid, delivery);
+    if (this.#stalled && this.outstanding <= MAX_UNRECEIPTED / 2) {
+      this.#stalled = false;
+      this.pull();
+    }
+  }
+
+  /** The socket has taken every push up to `number`: for v1 that is a receipt. */
+  written(number: number): void {
+    let count = 0;
+    for (const entry of this.#unwritten) {
+      if (entry.number > number) break;
+      count++;
+      const { mid } = entry.delivery.message;
+      if (entry.user === this.user) this.#remember(mid, entry.delivery);
+      this.#outlet.received(entry.user, mid, entry.delivery);
+    }
+    if (count > 0) this.#unwritten = this.#unwritten.slice(count);
+    if (this.#stalled && this.outstanding <= MAX_UNRECEIPTED / 2) {
+      this.#stalled = false;
+      this.pull();
+    }
+  }
+
+  #received(mid: Mid, delivery: Delivery | undefined): void {
+    this.#remember(mid, delivery);
+    this.#outlet.received(this.user, mid, delivery);
+  }
+
+  /** Only rows of other nodes' stores can outlive their receipt here. */
+  #remember(mid: Mid, delivery: Delivery | undefined): void {
+    if (delivery !== undefined && delivery.origin === 0) return;
+    this.#remembered.add(mid);
+    if (this.#remembered.size > MAX_REMEMBERED) {
+      for (const oldest of this.#remembered) {
+        this.#remembered.delete(oldest);
+        break;
+      }
+    }
+  }
+
+  #has(mid: Mid): boolean {
+    return this.#unreceipted.has(mid) || this.#remembered.has(mid) ||
+      (this.#unwritten.length > 0 && this.#unwritten.some((e) => e.delivery.message.mid === mid));
+  }
+
+  #send(delivery: Delivery): void {
+    if (this.v === 2) {
+      this.#unreceipted.set(delivery.message.mid, delivery);
+      this.#outlet.sendPush(this, delivery, 0);
+    } else {
+      const number = ++this.#pushNumber;
+      this.#unwritten.push({ number, user: this.user, delivery });
+      this.#outlet.sendPush(this, delivery, number);
+    }
+  }
+
+  #follows(m: Message): "next" | "seen" | "gap" {
+    const key = conversationKey(m);
+    const last = this.#followed.get(key);
+    if (last === undefined) {
+      // Its predecessor, if recent, may be on its way still.
+      if (m.prev !== "" && m.prev >= this.#settledBefore && !this.#has(m.prev)) return "gap";
+    } else {
+      if (m.mid <= last) return "seen";
+      if (m.prev > last) return "gap";
+    }
+    this.#follow(m, key);
+    return "next";
+  }
+
+  #follow(m: Message, key = conversationKey(m)): void {
+    if (this.#followed.size >= MAX_FOLLOWED && !this.#followed.has(key)) {
+      for (const oldest of this.#followed.keys()) {
+        this.#followed.delete(oldest);
+        break;
+      }
+    }
+    const last = this.#followed.get(key);
+    if (last === undefined || m.mid > last) this.#followed.set(key, m.mid);
+  }
+}
+
+/**
+ * One number for (sender, conversation) as a recipient sees it. Should two ever share a number
+ * (groups beyond 2²¹), a gap is seen where none is: one read more, nothing else.
+ */
+function conversationKey(m: Message): number {
+  return m.groupid === 0 ? m.from : -(m.groupid * 0x1_0000_0000 + m.from);
+}
+
+/** One number for a conversation as its sender sees it. */
+export function targetKey(toid: UserId, groupid: GroupId): number {
+  return groupid === 0 ? toid : -groupid;
+}

@@ -1,0 +1,532 @@
+/**
+ * All sessions of one worker, as the actor "sessions", and the lane between them and their sockets.
+ * It runs frames through their session's mailbox, gathers a turn's answers and pushes, and owns what
+ * the handlers share: replica, router, store client, group cache, presence.
+ */
+
+import { ChatError, ERRNO } from "@chat/wire/errors.ts";
+import { MSGID } from "@chat/wire/messages.ts";
+import type { BridgeMessage, BusParcel } from "./bridge.ts";
+import { dispatch, refuse, RETRY_AFTER_MS } from "./dispatch.ts";
+import { GroupCache } from "./group_cache.ts";
+import type { Answer, Host, SessionSettings } from "./handlers/types.ts";
+import { HybridClock } from "./hlc.ts";
+import {
+  IN_COLUMNS,
+  type InLane,
+  type Opened,
+  type OutLane,
+  PUSH_CLOSE,
+  PUSH_NONE,
+  Rows,
+  type SessionMemo,
+  TurnBytes,
+} from "./lane.ts";
+import type { Link, ThreadId } from "./link.ts";
+import { passwordClient, type PasswordMessage } from "./passwords.ts";
+import type { Clock, Message, Mid, PasswordPort, UserId } from "./ports.ts";
+import { PresenceWatch } from "./presence.ts";
+import { pull } from "./pull.ts";
+import type { RegistryMessage, SessionCommand } from "./registry.ts";
+import { type PlaceCode, remotePlace, Replica, type ReplicaMessage } from "./replica.ts";
+import { type Parcel, type ParcelMessage, Router, workerThread } from "./router.ts";
+import type { Actor, ActorSystem, Ref } from "./runtime.ts";
+import { Delivery, type Frame, type Outlet, Session } from "./session.ts";
+import type { Outcomes } from "./store.ts";
+import { type Outcome, StoreClient, type Submission } from "./store_client.ts";
+import { TokenSigner } from "./tokens.ts";
+
+/** What the "sessions" actor takes. */
+export type HostMessage =
+  | SessionCommand
+  | ParcelMessage
+  | BusParcel
+  | Outcomes
+  | { readonly type: "group_changed"; readonly groupid: number }
+  /** The store's thread is new. */
+  | { readonly type: "store_restarted" };
+
+/** What a worker is started with. */
+export interface HostOptions {
+  readonly index: number;
+  /** Session workers of this node. */
+  readonly workers: number;
+  readonly storeThread: ThreadId;
+  readonly passwordThread: ThreadId;
+  readonly settings: SessionSettings;
+  readonly tokenKey: string;
+  /** Runs at the end of the turn. */
+  readonly later: (fn: () => void) => void;
+  readonly log: (text: string, error?: unknown) => void;
+  /** Randomness of message ids; fixed in simulation. */
+  readonly random?: Uint8Array;
+}
+
+/** Every session is checked for pending rows about this often, ms, spread over the interval. */
+const CHECK_EVERY_MS = 60_000;
+const CHECK_TICK_MS = 1_000;
+/** How long a client has to send a chat again that was put off before later ones are taken, ms. */
+const REFUSED_FOR_MS = 10_000;
+/** Groups larger than this bring no presence of members that join while a session is on. */
+const MAX_PRESENCE_GROUP = 500;
+
+/** See the module's header. */
+export class SessionHost implements Actor<HostMessage>, Host, Outlet {
+  readonly clock: Clock;
+  readonly hlc: HybridClock;
+  readonly settings: SessionSettings;
+  readonly store: StoreClient;
+  readonly router: Router;
+  readonly replica: Replica;
+  readonly groups: GroupCache;
+  readonly presence: PresenceWatch;
+  readonly passwords: PasswordPort;
+  readonly signer: TokenSigner;
+  readonly registry: Ref<RegistryMessage>;
+
+  readonly #system: ActorSystem;
+  readonly #options: HostOptions;
+  readonly #sessions = new Map<number, Session>();
+  /** Users logged in here, for what is addressed to a user. */
+  readonly #byUser = new Map<UserId, Session>();
+  readonly #nodeIndexes = new Map<string, number>();
+  #link: Link | undefined;
+  #turn = 1;
+  readonly #bytes = new TurnBytes();
+  readonly #frames = new Rows(1024);
+  readonly #touched = new Set<Session>();
+  #memos: SessionMemo[] = [];
+  readonly #decoder = new TextDecoder("utf-8", { fatal: true });
+  #checkAt = 0;
+  #cancelCheck: (() => void) | undefined;
+
+  constructor(system: ActorSystem, options: HostOptions) {
+    this.#system = system;
+    this.#options = options;
+    this.clock = system.clock;
+    this.settings = options.settings;
+    this.hlc = new HybridClock(() => this.clock.now(), options.random);
+    this.registry = system.ref<RegistryMessage>(0, "registry");
+    this.presence = new PresenceWatch(
+      this.clock,
+      (user) => this.replica.place(user) !== 0,
+      (session, id, online) =>
+        this.reply(session, {
+          msgid: MSGID.PRESENCE,
+          id,
+          state: online ? "online" : "offline",
+        }),
+    );
+    this.replica = new Replica((user, online) => this.presence.changed(user, online));
+    this.router = new Router(system, this.replica, options.index, this, options.later);
+    this.store = new StoreClient(
+      system,
+      options.storeThread,
+      options.later,
+      (submission, outcome) => this.#settled(submission, outcome),
+    );
+    this.groups = new GroupCache(this.clock, (id) => this.store.call("group", id));
+    this.passwords = passwordClient(
+      system.ref<PasswordMessage>(options.passwordThread, "passwords"),
+    );
+    this.signer = new TokenSigner(options.tokenKey);
+  }
+
+  /** Spawns the worker's actors and joins the lane of `link`, the link to the main thread. */
+  start(link: Link): void {
+    this.#link = link;
+    link.setLane(() => this.#takeLane());
+    this.#system.spawn<HostMessage>("sessions", () => this, { concurrency: 1 });
+    this.#system.spawn<ReplicaMessage>("replica", () => ({
+      receive: (m) => {
+        if (m.type === "node") this.#nodeIndexes.set(m.node, m.index);
+        this.replica.apply(m);
+      },
+    }));
+    this.store.attach();
+    this.registry.tell({ type: "attach", worker: this.#options.index });
+    this.#armCheck();
+  }
+
+  /** Sessions of this worker. */
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  // ── from the main thread ───────────────────────────────────────────────────────────────────
+
+  /** A turn's frames. Never throws: a session that fails is closed, others go on. */
+  receiveLane(lane: InLane): void {
+    for (const opened of lane.opened) this.#open(opened);
+    this.#receiveFrames(lane);
+    const { written } = lane;
+    for (let i = 0; i < written.length; i += 2) {
+      this.#sessions.get(written[i] ?? 0)?.written(written[i + 1] ?? 0);
+    }
+    for (const conn of lane.closed) this.#close(conn);
+  }
+
+  #receiveFrames(lane: InLane): void {
+    const { frames, bytes } = lane;
+    if (frames.length === 0) return;
+    // Mostly the whole block is ASCII: one decode then serves all frames, as bytes are characters.
+    const all = this.#decode(bytes);
+    const ascii = all !== undefined && all.length === bytes.length ? all : undefined;
+    for (let i = 0; i < frames.length; i += IN_COLUMNS) {
+      const session = this.#sessions.get(frames[i] ?? 0);
+      if (session === undefined) continue;
+      const seq = frames[i + 1] ?? 0;
+      const start = frames[i + 2] ?? 0;
+      const end = start + (frames[i + 3] ?? 0);
+      const text = ascii !== undefined
+        ? ascii.slice(start, end)
+        : this.#decode(bytes.subarray(start, end)) ?? "";
+      if (!session.mailbox.offer({ seq, text })) {
+        this.close(session, "TOO_FAST", "too many requests wait for an answer");
+      }
+    }
+  }
+
+  #decode(bytes: Uint8Array): string | undefined {
+    try {
+      return this.#decoder.decode(bytes);
+    } catch {
+      return undefined; // not UTF-8: the frame is answered with MALFORMED
+    }
+  }
+
+  #open({ conn, remote, memo, lastPush }: Opened): void {
+    const session: Session = new Session(
+      conn,
+      remote,
+      this,
+      (frame) => this.#handle(session, frame),
+      (error) => this.#crashed(session, error),
+    );
+    this.#sessions.set(conn, session);
+    if (memo === undefined) return;
+    session.restore(memo, lastPush, this.clock.now());
+    if (session.user === 0) return;
+    this.#byUser.set(session.user, session);
+    this.startPull(session);
+    if (session.v === 2) this.#rewatch(session);
+  }
+
+  /** A rebuilt session wants presence again; without it, it only misses changes. */
+  #rewatch(session: Session): void {
+    const { user } = session;
+    this.store.call("contacts", user).then((contacts) => {
+      if (session.user !== user || session.closed) return;
+      this.presence.watch(session, contacts.friends.map((f) => f.id));
+      for (const g of contacts.groups) this.presence.watch(session, g.users.map((u) => u.id));
+    }, (error) => this.#options.log("contacts of a rebuilt session", error));
+  }
+
+  #handle(session: Session, frame: Frame): void | Promise<void> {
+    if (session.closed) return;
+    session.seq = frame.seq;
+    const turn = dispatch(session, frame.text, this);
+    if (turn === undefined) this.#handled(session, frame.seq);
+    else return turn.then(() => this.#handled(session, frame.seq));
+  }
+
+  #handled(session: Session, seq: number): void {
+    session.handledFrame(seq);
+    this.#touch(session);
+  }
+
+  #crashed(session: Session, error: unknown): void {
+    this.#options.log(`session ${session.conn} failed`, error);
+    this.close(session, "TRY_LATER", "the server failed on this request");
+  }
+
+  #close(conn: number): void {
+    const session = this.#sessions.get(conn);
+    if (session === undefined) return;
+    session.closed = true;
+    session.mailbox.clear();
+    this.#sessions.delete(conn);
+    this.#forget(session);
+  }
+
+  #forget(session: Session): void {
+    this.presence.unwatch(session);
+    if (this.#byUser.get(session.user) === session) this.#byUser.delete(session.user);
+  }
+
+  // ── from other actors ──────────────────────────────────────────────────────────────────────
+
+  receive(m: HostMessage): void {
+    switch (m.type) {
+      case "outcomes":
+        return this.store.receive(m);
+      case "parcel":
+        return this.deliver(m.parcel, 0);
+      case "bus":
+        return this.#receiveBus(m);
+      case "hint":
+        for (const user of m.users) this.#byUser.get(user)?.pull();
+        return;
+      case "evict": {
+        const session = this.#sessions.get(m.conn);
+        if (session !== undefined) {
+          this.close(session, "ALREADY_ONLINE", "another connection took this session's place");
+        }
+        return;
+      }
+      case "group_changed":
+        return this.#regroup(m.groupid);
+      case "store_restarted":
+        return this.store.attach();
+      default:
+        return m satisfies never;
+    }
+  }
+
+  #receiveBus(m: BusParcel): void {
+    const notice = JSON.parse(m.text) as Parcel | { groupChanged: number }; // our own nodes' words
+    if ("groupChanged" in notice) return this.#regroup(notice.groupChanged);
+    const index = this.#nodeIndexes.get(m.node);
+    // Without its index receipts cannot go back; the pending rows bring these messages.
+    if (index !== undefined) this.deliver(notice, remotePlace(index, m.worker));
+  }
+
+  /** A parcel for users of this worker; `origin` is where its messages are stored. */
+  deliver(parcel: Parcel, origin: PlaceCode): void {
+    for (const { m, to, notify } of parcel.pushes) {
+      this.hlc.observe(m.mid);
+      const delivery = new Delivery(m, origin, notify);
+      for (const user of to) this.#byUser.get(user)?.push(delivery);
+    }
+    const { receipts } = parcel;
+    for (let i = 0; i + 1 < receipts.length; i += 2) {
+      const user = receipts[i];
+      const mid = receipts[i + 1];
+      if (typeof user === "number" && typeof mid === "string") this.store.receipt(user, mid);
+    }
+    for (const { to, by, mid } of parcel.delivered) {
+      const session = this.#byUser.get(to);
+      if (session?.wantsDelivered) {
+        this.reply(session, { msgid: MSGID.DELIVERED, id: by, mids: [mid] });
+      }
+    }
+    for (const { to, from, name, groupid } of parcel.typing) {
+      for (const user of to) {
+        const session = this.#byUser.get(user);
+        if (!session?.wantsTyping) continue;
+        const target = groupid === 0 ? {} : { groupid };
+        this.reply(session, { msgid: MSGID.TYPING, id: from, name, ...target });
+      }
+    }
+  }
+
+  /** A push within this worker. */
+  push(message: Message, conn: number, notify: boolean): void {
+    this.#sessions.get(conn)?.push(this.#deliveryOf(message, notify));
+  }
+
+  /** One object for all recipients of a message in this worker: they share its encoded text. */
+  #deliveryOf(message: Message, notify: boolean): Delivery {
+    if (this.#lastDelivery?.message === message) return this.#lastDelivery;
+    return this.#lastDelivery = new Delivery(message, 0, notify);
+  }
+  #lastDelivery: Delivery | undefined;
+
+  #regroup(groupid: number): void {
+    this.groups.invalidate(groupid);
+    if (this.presence.size === 0) return;
+    this.groups.load(groupid).then((group) => {
+      if (group === undefined || group.members.length > MAX_PRESENCE_GROUP) return;
+      for (const id of group.members) {
+        const session = this.#byUser.get(id);
+        if (session?.v === 2) this.presence.watch(session, group.members);
+      }
+    }, (error) => this.#options.log(`members of group ${groupid}`, error));
+  }
+
+  // ── for handlers ───────────────────────────────────────────────────────────────────────────
+
+  reply(session: Session, message: Answer): void {
+    this.replyText(session, JSON.stringify(message));
+  }
+
+  replyText(session: Session, text: string): void {
+    this.#frame(session, text, PUSH_NONE);
+  }
+
+  replyHandOver(session: Session, message: Answer): void {
+    this.#frame(session, JSON.stringify(message), session.handOverNumber());
+  }
+
+  submit(session: Session, message: Message, req: string | number | undefined): void {
+    // A v1 client waits for no acknowledgement: its frame is finished once the store's thread has it.
+    if (session.v === 2) session.holdFrame();
+    this.store.append({ session, seq: session.seq, req, message });
+  }
+
+  remember(session: Session): void {
+    if (session.user !== 0) this.#byUser.set(session.user, session);
+    this.#memos.push(session.memo());
+    this.#link?.touch();
+  }
+
+  startPull(session: Session): void {
+    this.wantsPull(session);
+  }
+
+  groupChanged(groupid: number): void {
+    const { index, workers } = this.#options;
+    this.#regroup(groupid);
+    for (let other = 0; other < workers; other++) {
+      if (other === index) continue;
+      const sessions = this.#system.ref<HostMessage>(workerThread(other), "sessions");
+      sessions.tell({ type: "group_changed", groupid });
+    }
+    const text = JSON.stringify({ groupChanged: groupid });
+    this.#system.ref<BridgeMessage>(0, "bridge").tell({ type: "broadcast", text });
+  }
+
+  leave(session: Session): void {
+    const { user, conn } = session;
+    this.#forget(session);
+    session.end();
+    if (user !== 0) this.registry.tell({ type: "release", user, conn });
+  }
+
+  /** Sends BYE, then has the main thread close the connection. */
+  close(session: Session, code: keyof typeof ERRNO, text: string): void {
+    if (session.closed) return;
+    const { errno, message: errmsg } = new ChatError(code, text);
+    const retry = code === "TRY_LATER" ? { retryAfterMs: RETRY_AFTER_MS } : {};
+    const bye = JSON.stringify({ msgid: MSGID.BYE, errno, errmsg, ...retry });
+    this.#frame(session, bye, PUSH_CLOSE);
+    session.closed = true;
+    session.mailbox.clear();
+    this.#forget(session);
+  }
+
+  // ── for sessions ───────────────────────────────────────────────────────────────────────────
+
+  sendPush(session: Session, delivery: Delivery, pushNumber: number): void {
+    const key = this.#turn * 2 + (session.v - 1);
+    if (delivery.encodedFor !== key) {
+      delivery.encodedAt = this.#bytes.length;
+      delivery.encodedBytes = this.#bytes.addText(delivery.text(session.v) + "\n");
+      delivery.encodedFor = key;
+    }
+    this.#frames.add4(session.conn, delivery.encodedAt, delivery.encodedBytes, pushNumber);
+    this.#link?.touch();
+  }
+
+  received(user: UserId, mid: Mid, delivery: Delivery | undefined): void {
+    if (delivery === undefined || delivery.origin === 0) this.store.receipt(user, mid);
+    else this.router.receiptTo(delivery.origin, user, mid);
+    if (delivery?.notify) this.router.deliveredTo(delivery.message.from, user, mid);
+  }
+
+  wantsPull(session: Session): void {
+    void pull(session, this.#pullPorts); // never rejects
+  }
+
+  readonly #pullPorts = {
+    clock: {
+      now: () => this.clock.now(),
+      after: (ms: number, fn: () => void) => this.clock.after(ms, fn),
+    },
+    pending: (user: UserId, after: Mid, limit: number) =>
+      this.store.call("pending", user, after, limit),
+    observe: (mid: Mid) => this.hlc.observe(mid),
+    onFailure: (error: unknown) => this.#options.log("reading pending messages", error),
+  };
+
+  #settled({ session, seq, req, message }: Submission, outcome: Outcome): void {
+    session.finishFrame(seq);
+    if (session.closed || session.user !== message.from) return;
+    this.#touch(session);
+    const label = req === undefined ? "" : `,"req":${JSON.stringify(req)}`;
+    switch (outcome.status) {
+      case "stored":
+      case "duplicate": {
+        if (session.v === 1) return;
+        const mid = outcome.status === "stored" ? message.mid : outcome.mid;
+        const ts = outcome.status === "stored" ? message.ts : outcome.ts;
+        this.replyText(
+          session,
+          `{"msgid":${MSGID.CHAT_ACK},"cid":${
+            JSON.stringify(message.cid)
+          },"mid":"${mid}","ts":${ts}${label}}`,
+        );
+        return;
+      }
+      case "try_later":
+        session.refused ??= { cid: message.cid, until: this.clock.now() + REFUSED_FOR_MS };
+        return this.#refuseChat(session, message, req, new ChatError("TRY_LATER"));
+      case "no_such_target":
+        return this.#refuseChat(session, message, req, new ChatError("NO_SUCH_TARGET"));
+      case "not_permitted": {
+        const error = new ChatError("NOT_PERMITTED", "you are no member of this group");
+        return this.#refuseChat(session, message, req, error);
+      }
+      default:
+        return outcome satisfies never;
+    }
+  }
+
+  #refuseChat(
+    session: Session,
+    message: Message,
+    req: string | number | undefined,
+    error: ChatError,
+  ): void {
+    const cid = session.v === 2 ? message.cid : undefined;
+    refuse(session, { msgid: MSGID.ONE_CHAT, cid, req }, error, this);
+  }
+
+  // ── the lane to the main thread ────────────────────────────────────────────────────────────
+
+  #frame(session: Session, text: string, push: number): void {
+    if (session.closed) return;
+    const at = this.#bytes.length;
+    this.#frames.add4(session.conn, at, this.#bytes.addText(text + "\n"), push);
+    this.#link?.touch();
+  }
+
+  #touch(session: Session): void {
+    this.#touched.add(session);
+    this.#link?.touch();
+  }
+
+  #takeLane(): { data: OutLane; transfer: Transferable[] } | undefined {
+    if (this.#frames.length === 0 && this.#touched.size === 0 && this.#memos.length === 0) {
+      return undefined;
+    }
+    const done = new Float64Array(this.#touched.size * 2);
+    let at = 0;
+    for (const session of this.#touched) {
+      done[at++] = session.conn;
+      done[at++] = session.finishedSeq;
+    }
+    this.#touched.clear();
+    const bytes = this.#bytes.take();
+    const data: OutLane = { memos: this.#memos, bytes, frames: this.#frames.take(), done };
+    this.#memos = [];
+    this.#turn++;
+    return { data, transfer: [bytes.buffer] };
+  }
+
+  /** Now and then every session is checked for rows whose push and hints were all lost (G4). */
+  #armCheck(): void {
+    this.#cancelCheck = this.clock.after(CHECK_TICK_MS, () => {
+      const ticks = CHECK_EVERY_MS / CHECK_TICK_MS;
+      this.#checkAt = (this.#checkAt + 1) % ticks;
+      for (const session of this.#byUser.values()) {
+        if (Math.floor(session.conn / 64) % ticks === this.#checkAt) session.pull();
+      }
+      this.#armCheck();
+    });
+  }
+
+  stop(): void {
+    this.#cancelCheck?.();
+  }
+}

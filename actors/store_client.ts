@@ -1,0 +1,142 @@
+/**
+ * A worker's side of the store actor: gathers a turn's appends and receipts into one message each,
+ * keeps every append until its outcome is known, and sends them again when the store's thread is
+ * replaced (the store recognises what it had committed by `(from, cid)`).
+ */
+
+import type { ThreadId } from "./link.ts";
+import type { Message, Mid, UserId } from "./ports.ts";
+import type { ActorSystem, Ref } from "./runtime.ts";
+import type { Session } from "./session.ts";
+import type { Outcomes, RefusedOutcome, StoreCall, StoreCalls, StoreMessage } from "./store.ts";
+
+/** Deadline of a question to the store, ms: above the adapters' own (5 s). */
+const CALL_MS = 8_000;
+
+/** An append whose outcome is awaited. */
+export interface Submission {
+  readonly session: Session;
+  readonly seq: number;
+  /** The client's `req`, echoed in the answer. */
+  readonly req: string | number | undefined;
+  readonly message: Message;
+}
+
+/** What became of a submission. */
+export type Outcome = { readonly status: "stored" } | RefusedOutcome;
+
+/** See the module's header. */
+export class StoreClient {
+  readonly #system: ActorSystem;
+  readonly #store: Ref<StoreMessage>;
+  readonly #run = crypto.randomUUID();
+  readonly #onOutcome: (submission: Submission, outcome: Outcome) => void;
+  readonly #later: (fn: () => void) => void;
+  readonly #waiting = new Map<number, Submission>();
+  #next = 1;
+  #generation = 0;
+  #rows: Message[] = [];
+  #firstRow = 0;
+  #pairs: (UserId | Mid)[] = [];
+  #scheduled = false;
+
+  constructor(
+    system: ActorSystem,
+    storeThread: ThreadId,
+    later: (fn: () => void) => void,
+    onOutcome: (submission: Submission, outcome: Outcome) => void,
+  ) {
+    this.#system = system;
+    this.#store = system.ref<StoreMessage>(storeThread, "store");
+    this.#later = later;
+    this.#onOutcome = onOutcome;
+  }
+
+  /** Appends whose outcome is not known. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** Asks the store; rejects with ChatError TRY_LATER when it cannot answer in time. */
+  call<K extends keyof StoreCalls>(
+    op: K,
+    ...args: Parameters<StoreCalls[K]>
+  ): ReturnType<StoreCalls[K]> {
+    const message = { type: "call", op, args } as unknown as StoreCall;
+    return this.#store.ask(message, CALL_MS) as ReturnType<StoreCalls[K]>;
+  }
+
+  /** Hands a message over with this turn's batch. */
+  append(submission: Submission): void {
+    const n = this.#next++;
+    this.#waiting.set(n, submission);
+    if (this.#rows.length === 0) this.#firstRow = n;
+    this.#rows.push(submission.message);
+    this.#schedule();
+  }
+
+  /** `user` has received a message that is stored, or about to be, by this node's store. */
+  receipt(user: UserId, mid: Mid): void {
+    this.#pairs.push(user, mid);
+    this.#schedule();
+  }
+
+  /** The store's answer; one for another run of this worker is not ours. */
+  receive(outcomes: Outcomes): void {
+    if (outcomes.run !== this.#run) return;
+    this.#generation = Math.max(this.#generation, outcomes.generation);
+    for (const n of outcomes.stored) this.#settle(n, STORED);
+    for (const { n, outcome } of outcomes.others) this.#settle(n, outcome);
+  }
+
+  /** This worker, or the store's thread, is new: introduces itself and sends again what is open. */
+  attach(): void {
+    this.#store.tell({ type: "attach", worker: this.#system.thread });
+    this.#generation = 0;
+    this.#rows = [];
+    for (const [n, { message }] of this.#waiting) {
+      this.#store.tell({
+        type: "append",
+        worker: this.#system.thread,
+        run: this.#run,
+        generation: 0,
+        first: n,
+        rows: [message],
+      });
+    }
+  }
+
+  #settle(n: number, outcome: Outcome): void {
+    const submission = this.#waiting.get(n);
+    if (submission === undefined) return;
+    this.#waiting.delete(n);
+    this.#onOutcome(submission, outcome);
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    this.#later(this.#flush);
+  }
+
+  readonly #flush = (): void => {
+    this.#scheduled = false;
+    if (this.#rows.length > 0) {
+      this.#store.tell({
+        type: "append",
+        worker: this.#system.thread,
+        run: this.#run,
+        generation: this.#generation,
+        first: this.#firstRow,
+        rows: this.#rows,
+      });
+      this.#rows = [];
+    }
+    if (this.#pairs.length > 0) {
+      this.#store.tell({ type: "receipts", pairs: this.#pairs });
+      this.#pairs = [];
+    }
+  };
+}
+
+const STORED: Outcome = { status: "stored" };
