@@ -1,0 +1,217 @@
+/**
+ * The outbox on disk: an append-only file of what was queued and what is done.
+ *
+ * Invariants: `append` resolves only after its line is on disk (fsync, one for all lines of a turn);
+ * a line torn by a crash spoils only itself; a lost "done" line merely makes the chat be sent again
+ * under its old cid, which the server recognises. One process owns a journal (lock file beside it).
+ */
+
+import { z } from "zod";
+import { dirname } from "@std/path";
+import { OutboxInUse } from "./errors.ts";
+import type { Outgoing } from "./outbox.ts";
+
+/** Done lines that make a rewrite worth its cost. */
+const COMPACT_AFTER_DONE = 1_024;
+
+const Queued = z.object({
+  q: z.object({
+    cid: z.string().min(1),
+    from: z.int().positive(),
+    toid: z.int().nonnegative(),
+    groupid: z.int().nonnegative(),
+    msg: z.string().min(1),
+    at: z.number(),
+  }),
+});
+const Done = z.object({ d: z.string() });
+const Line = z.union([Queued, Done]);
+
+/** What {@linkcode Journal.open} found. */
+export interface OpenedJournal {
+  readonly journal: Journal;
+  /** Chats that were queued and not done, in order. */
+  readonly waiting: Outgoing[];
+  /** Lines that could not be read: torn by a crash, or damaged. */
+  readonly damagedLines: number;
+}
+
+/** An outbox file that this process owns. */
+export class Journal {
+  readonly #path: string;
+  readonly #lock: Deno.FsFile;
+  #file: Deno.FsFile;
+  /** cid ⇒ chat that is queued and not done. */
+  readonly #live: Map<string, Outgoing>;
+  #doneLines = 0;
+  #lines: string[] = [];
+  #waiters: PromiseWithResolvers<void>[] = [];
+  #writing: Promise<void> | undefined;
+  #torn = false;
+  #closed = false;
+
+  private constructor(path: string, lock: Deno.FsFile, file: Deno.FsFile, live: Outgoing[]) {
+    this.#path = path;
+    this.#lock = lock;
+    this.#file = file;
+    this.#live = new Map(live.map((chat) => [chat.cid, chat]));
+  }
+
+  /**
+   * Opens or creates a journal, mode 0600, in a directory that exists.
+   *
+   * @throws {OutboxInUse} When another process has it open.
+   */
+  static async open(path: string): Promise<OpenedJournal> {
+    const lock = await Deno.open(`${path}.lock`, { write: true, create: true, mode: 0o600 });
+    try {
+      if (!(await lock.tryLock(true))) {
+        throw new OutboxInUse(`the outbox ${path} is used by another running client`);
+      }
+      const { waiting, damagedLines } = read(await readIfThere(path));
+      // Starting from a fresh file also removes a torn last line.
+      const file = await rewrite(path, waiting);
+      return { journal: new Journal(path, lock, file, waiting), waiting, damagedLines };
+    } catch (error) {
+      lock.close();
+      throw error;
+    }
+  }
+
+  /** Resolves once the chat is on disk. Rejects when the disk refuses it; it is not queued then. */
+  append(chat: Outgoing): Promise<void> {
+    if (this.#closed) return Promise.reject(new Error("the outbox file is closed"));
+    const waiter = Promise.withResolvers<void>();
+    this.#lines.push(JSON.stringify({ q: chat } satisfies z.infer<typeof Queued>));
+    this.#waiters.push(waiter);
+    this.#live.set(chat.cid, chat);
+    this.#write();
+    waiter.promise.catch(() => this.#live.delete(chat.cid));
+    return waiter.promise;
+  }
+
+  /** Notes that a chat needs no sending any more. Written soon, without waiting for the disk. */
+  done(cid: string): void {
+    if (this.#closed || !this.#live.delete(cid)) return;
+    this.#lines.push(JSON.stringify({ d: cid } satisfies z.infer<typeof Done>));
+    this.#doneLines++;
+    this.#write();
+  }
+
+  /** Writes what is left and lets the file go. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#writing;
+    this.#file.close();
+    this.#lock.close();
+  }
+
+  #write(): void {
+    // Failures are told to the waiters; `#drain` itself does not reject.
+    this.#writing ??= this.#drain();
+  }
+
+  async #drain(): Promise<void> {
+    // Everything said in this turn shares one write and one fsync.
+    await Promise.resolve();
+    while (this.#lines.length > 0) {
+      const lines = this.#lines;
+      const waiters = this.#waiters;
+      this.#lines = [];
+      this.#waiters = [];
+      try {
+        await writeAll(this.#file, `${this.#torn ? "\n" : ""}${lines.join("\n")}\n`);
+        this.#torn = false;
+        if (waiters.length > 0) await this.#file.syncData();
+        for (const waiter of waiters) waiter.resolve();
+        if (this.#doneLines >= COMPACT_AFTER_DONE && this.#doneLines > 2 * this.#live.size) {
+          await this.#compact();
+        }
+      } catch (error) {
+        this.#torn = true;
+        for (const waiter of waiters) waiter.reject(error);
+      }
+    }
+    this.#writing = undefined; // in the same step as the loop's last look
+  }
+
+  /** Replaces the file by one without the done chats; lines that wait go to the new file. */
+  async #compact(): Promise<void> {
+    // A chat whose line still waits is written with the others, once.
+    const unwritten = new Set<string>();
+    for (const line of this.#lines) {
+      const parsed = Line.parse(JSON.parse(line));
+      if ("q" in parsed) unwritten.add(parsed.q.cid);
+    }
+    const live = [...this.#live.values()].filter((chat) => !unwritten.has(chat.cid));
+    const old = this.#file;
+    this.#file = await rewrite(this.#path, live);
+    old.close();
+    this.#doneLines = 0;
+  }
+}
+
+function read(text: string): { waiting: Outgoing[]; damagedLines: number } {
+  const waiting = new Map<string, Outgoing>();
+  let damagedLines = 0;
+  for (const line of text.split("\n")) {
+    if (line === "") continue;
+    const parsed = Line.safeParse(parseJson(line));
+    if (!parsed.success) damagedLines++;
+    else if ("q" in parsed.data) waiting.set(parsed.data.q.cid, parsed.data.q);
+    else waiting.delete(parsed.data.d);
+  }
+  return { waiting: [...waiting.values()], damagedLines };
+}
+
+function parseJson(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined; // the schema refuses undefined
+    throw error;
+  }
+}
+
+async function readIfThere(path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "";
+    throw error;
+  }
+}
+
+/** Writes a journal of exactly these chats in place of `path`; the old file stays until it is whole. */
+async function rewrite(path: string, live: readonly Outgoing[]): Promise<Deno.FsFile> {
+  const fresh = `${path}.new`;
+  const file = await Deno.open(fresh, { write: true, create: true, truncate: true, mode: 0o600 });
+  try {
+    const lines = live.map((chat) => JSON.stringify({ q: chat } satisfies z.infer<typeof Queued>));
+    if (lines.length > 0) await writeAll(file, `${lines.join("\n")}\n`);
+    await file.syncData();
+    await Deno.rename(fresh, path);
+    await syncDirectory(dirname(path));
+    return file;
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+/** Makes a rename durable. Windows cannot open a directory and does not need to. */
+async function syncDirectory(path: string): Promise<void> {
+  if (Deno.build.os === "windows") return;
+  const directory = await Deno.open(path === "" ? "." : path);
+  try {
+    await directory.sync();
+  } finally {
+    directory.close();
+  }
+}
+
+async function writeAll(file: Deno.FsFile, text: string): Promise<void> {
+  let rest = new TextEncoder().encode(text);
+  while (rest.length > 0) rest = rest.subarray(await file.write(rest));
+}

@@ -1,0 +1,168 @@
+/**
+ * Chats that the server has not acknowledged, in the order they were given. No I/O and no timers.
+ *
+ * Invariants: a chat stays until it is acknowledged or refused for good; chats leave for the wire in
+ * order; what is in flight is always a prefix of what is here (for the user that is logged in).
+ */
+
+import { OutboxFull } from "./errors.ts";
+
+/** A chat that waits for its CHAT_ACK. */
+export interface Outgoing {
+  /** The sender's id of it: unique for ever, kept across every sending. */
+  readonly cid: string;
+  /** Who wrote it: it is sent in this user's session only. */
+  readonly from: number;
+  /** Recipient, or 0 for a group's chat. */
+  readonly toid: number;
+  /** Group, or 0 for a chat to one user. */
+  readonly groupid: number;
+  /** The text. */
+  readonly msg: string;
+  /** When it was queued, epoch ms. */
+  readonly at: number;
+}
+
+/** An outgoing chat with what the outbox knows of it. */
+export interface Entry {
+  readonly chat: Outgoing;
+  /** When it last went to the wire, epoch ms; 0 while it has not. */
+  sentAt: number;
+  /** How often it went to the wire. */
+  attempts: number;
+}
+
+/** Limits of an {@linkcode Outbox}. */
+export interface OutboxLimits {
+  /** Most chats waiting. */
+  readonly maxEntries: number;
+  /** Most text waiting, in UTF-16 units. */
+  readonly maxUnits: number;
+  /** Most chats on the wire without an acknowledgement. */
+  readonly window: number;
+}
+
+/** The chats of one client. */
+export class Outbox {
+  readonly #limits: OutboxLimits;
+  /** cid ⇒ entry, in sending order. */
+  readonly #entries = new Map<string, Entry>();
+  #units = 0;
+  #user = 0;
+  #unsent: Entry[] = [];
+  /** Index of the first of `#unsent` that has not left; the array is cut when it is used up. */
+  #head = 0;
+  #inFlight = 0;
+
+  constructor(limits: OutboxLimits) {
+    this.#limits = limits;
+  }
+
+  /** Chats that wait for an acknowledgement. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Chats on the wire. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Every waiting chat, in order. */
+  *[Symbol.iterator](): Generator<Outgoing> {
+    for (const entry of this.#entries.values()) yield entry.chat;
+  }
+
+  /** @throws {OutboxFull} When `add` would be refused for a text of so many units. */
+  reserve(units: number): void {
+    const { maxEntries, maxUnits } = this.#limits;
+    if (this.#entries.size >= maxEntries || this.#units + units > maxUnits) {
+      throw new OutboxFull(`${this.#entries.size} messages wait to be sent; try again later`);
+    }
+  }
+
+  /** Appends a chat. Its cid must be new. */
+  add(chat: Outgoing): void {
+    const entry: Entry = { chat, sentAt: 0, attempts: 0 };
+    this.#entries.set(chat.cid, entry);
+    this.#units += chat.msg.length;
+    if (chat.from === this.#user) this.#unsent.push(entry);
+  }
+
+  /** Whose chats may leave; 0 for nobody. Everything of theirs is to be sent (again). */
+  rewind(user: number): void {
+    this.#user = user;
+    this.#inFlight = 0;
+    this.#head = 0;
+    this.#unsent = [];
+    for (const entry of this.#entries.values()) {
+      entry.sentAt = 0;
+      if (entry.chat.from === user && user !== 0) this.#unsent.push(entry);
+    }
+  }
+
+  /** The next chat to put on the wire, marked as sent at `now`; undefined while there is none. */
+  take(now: number): Entry | undefined {
+    if (this.#inFlight >= this.#limits.window) return undefined;
+    const entry = this.#unsent[this.#head];
+    if (entry === undefined) return undefined;
+    this.#head++;
+    if (this.#head === this.#unsent.length) {
+      this.#unsent = [];
+      this.#head = 0;
+    }
+    entry.sentAt = now;
+    entry.attempts++;
+    this.#inFlight++;
+    return entry;
+  }
+
+  /** Removes a chat that was acknowledged or refused for good. */
+  settle(cid: string): Outgoing | undefined {
+    const entry = this.#entries.get(cid);
+    if (entry === undefined) return undefined;
+    this.#entries.delete(cid);
+    this.#units -= entry.chat.msg.length;
+    if (entry.sentAt !== 0) {
+      this.#inFlight--;
+    } else {
+      // Acknowledged late, while it was queued again: it must not leave once more.
+      this.#unsent = this.#unsent.slice(this.#head).filter((other) => other !== entry);
+      this.#head = 0;
+    }
+    return entry.chat;
+  }
+
+  /**
+   * Takes the refused chat and everything after it back from the wire, to be sent again in order.
+   *
+   * @param attempt Which sending was refused (`req` of the answer), if known.
+   * @returns False when it was not on the wire, or was sent again since.
+   */
+  refuse(cid: string, attempt?: number): boolean {
+    const refused = this.#entries.get(cid);
+    if (refused === undefined || refused.sentAt === 0) return false;
+    if (attempt !== undefined && attempt !== refused.attempts) return false;
+    const again: Entry[] = [];
+    let found = false;
+    for (const entry of this.#entries.values()) {
+      found ||= entry === refused;
+      if (!found || entry.chat.from !== this.#user) continue;
+      if (entry.sentAt !== 0) this.#inFlight--;
+      entry.sentAt = 0;
+      again.push(entry);
+    }
+    this.#unsent = again;
+    this.#head = 0;
+    return true;
+  }
+
+  /** When the oldest chat on the wire was sent, epoch ms; 0 when none is. */
+  oldestSentAt(): number {
+    if (this.#inFlight === 0) return 0;
+    for (const entry of this.#entries.values()) {
+      if (entry.sentAt !== 0) return entry.sentAt;
+    }
+    return 0;
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * Drives the outbox: puts chats on the wire while a session is open, again after a refusal or a lost
+ * connection, until each is acknowledged or refused for good.
+ *
+ * Invariant: after a passing refusal nothing leaves until the back-off is over, and then everything
+ * from the refused chat on goes again, in order, under the same cids.
+ * Source: docs/protocol.md, "Chats and acknowledgements".
+ */
+
+import { type ChatAck, type ErrorMessage, MSGID } from "@chat/wire/messages.ts";
+import { Backoff } from "./backoff.ts";
+import type { Clock } from "./clock.ts";
+import type { Outbox, Outgoing } from "./outbox.ts";
+
+/** First wait after a refusal is up to this, in ms; doubled by every refusal in a row. */
+const REFUSED_BASE_MS = 200;
+/** No wait after a refusal is longer than this beyond what the server asked, in ms. */
+const REFUSED_CAP_MS = 10_000;
+
+/** What a sender needs and tells. */
+export interface SenderHandlers {
+  /** Sends JSON text; false when there is no connection. */
+  send(text: string): boolean;
+  /** The server has not acknowledged in time: the connection is of no use. */
+  onStalled(): void;
+  onSent(chat: Outgoing, ack: ChatAck): void;
+  onFailed(chat: Outgoing, error: ErrorMessage): void;
+}
+
+/** Sends one client's chats. */
+export class Sender {
+  readonly #outbox: Outbox;
+  readonly #clock: Clock;
+  readonly #ackTimeoutMs: number;
+  readonly #handlers: SenderHandlers;
+  readonly #backoff: Backoff;
+  #open = false;
+  #cancelHold: (() => void) | undefined;
+  #cancelWatch: (() => void) | undefined;
+
+  /** @param ackTimeoutMs After which a missing CHAT_ACK means a dead connection. */
+  constructor(outbox: Outbox, clock: Clock, ackTimeoutMs: number, handlers: SenderHandlers) {
+    this.#outbox = outbox;
+    this.#clock = clock;
+    this.#ackTimeoutMs = ackTimeoutMs;
+    this.#handlers = handlers;
+    this.#backoff = new Backoff(clock, REFUSED_BASE_MS, REFUSED_CAP_MS);
+  }
+
+  /** A session of `user` is open: everything of theirs that is unacknowledged goes (again). */
+  start(user: number): void {
+    this.stop();
+    this.#outbox.rewind(user);
+    this.#open = true;
+    this.pump();
+  }
+
+  /** The session is gone. */
+  stop(): void {
+    this.#open = false;
+    this.#cancelHold?.();
+    this.#cancelHold = undefined;
+    this.#cancelWatch?.();
+    this.#cancelWatch = undefined;
+  }
+
+  /** Sends what may be sent. */
+  pump(): void {
+    if (!this.#open || this.#cancelHold !== undefined) return;
+    const now = this.#clock.now();
+    while (true) {
+      const entry = this.#outbox.take(now);
+      if (entry === undefined) break;
+      // A connection that is gone ends in `stop`, and `start` sends this again.
+      if (!this.#handlers.send(encodeChat(entry.chat, entry.attempts))) break;
+    }
+    this.#watch();
+  }
+
+  /** CHAT_ACK. */
+  acknowledged(ack: ChatAck): void {
+    const chat = this.#outbox.settle(ack.cid);
+    if (chat === undefined) return; // an earlier sending was acknowledged before
+    this.#backoff.reset();
+    this.#handlers.onSent(chat, ack);
+    this.pump();
+  }
+
+  /** ERROR with a cid. */
+  refused(error: ErrorMessage, cid: string): void {
+    const passing = error.errno === 7 || error.errno === 9;
+    if (passing) {
+      const attempt = typeof error.req === "number" ? error.req : undefined;
+      if (!this.#outbox.refuse(cid, attempt)) return;
+      this.#cancelHold?.();
+      this.#cancelHold = this.#clock.after(this.#backoff.next(error.retryAfterMs), () => {
+        this.#cancelHold = undefined;
+        this.pump();
+      });
+      return;
+    }
+    const chat = this.#outbox.settle(cid);
+    if (chat === undefined) return;
+    this.#handlers.onFailed(chat, error);
+    this.pump();
+  }
+
+  /** One timer for the oldest chat on the wire. */
+  #watch(): void {
+    const oldest = this.#outbox.oldestSentAt();
+    if (oldest === 0 || this.#cancelWatch !== undefined) return;
+    const leftMs = Math.max(10, oldest + this.#ackTimeoutMs - this.#clock.now());
+    this.#cancelWatch = this.#clock.after(leftMs, () => {
+      this.#cancelWatch = undefined;
+      const since = this.#outbox.oldestSentAt();
+      if (since !== 0 && this.#clock.now() - since >= this.#ackTimeoutMs) {
+        this.#handlers.onStalled();
+      } else {
+        this.#watch();
+      }
+    });
+  }
+}
+
+/**
+ * A chat as it goes over the wire. `req` numbers its sendings, so that a late refusal of an earlier
+ * one is not taken for its own.
+ *
+ * @param attempt Which sending this is, from 1.
+ */
+export function encodeChat(chat: Outgoing, attempt: number): string {
+  const head = chat.groupid === 0
+    ? `{"msgid":${MSGID.ONE_CHAT},"toid":${chat.toid}`
+    : `{"msgid":${MSGID.GROUP_CHAT},"groupid":${chat.groupid}`;
+  return `${head},"cid":${JSON.stringify(chat.cid)},"req":${attempt},"msg":${
+    JSON.stringify(chat.msg)
+  }}`;
+}
