@@ -3,8 +3,8 @@
  *
  * Invariants: the child leads a session of its own, so that a terminal's Ctrl-C reaches only us
  * and a group signal reaches its own children; when this process dies, even by SIGKILL, a watcher
- * ends the child; `ended` settles after the streams are drained and the watcher is dismissed, so
- * that nothing is left open.
+ * ends the child; `ended` settles after all processes of its group have gone and its output is
+ * drained, so that nothing is left open.
  */
 
 import { deadline } from "@std/async/deadline";
@@ -42,10 +42,9 @@ const TAIL_BYTES = 8 * 1024;
 const MAX_LINE_UNITS = 16 * 1024;
 
 /**
- * The pipe on stdin ends when its writer dies, however it dies. A line on it dismisses the
- * watcher: the child has ended and its pid may by now be somebody else's. `exec` gives the child
- * the pid that we spawned; the double fork gives it no child it did not ask for. SIGCONT comes
- * after SIGTERM, so that a paused child ends too.
+ * The pipe on stdin ends when its writer dies, however it dies: that wakes the watcher. `exec`
+ * gives the child the pid that we spawned; the double fork gives it no child it did not ask for.
+ * SIGCONT comes after SIGTERM, so that a paused child ends too.
  */
 const WRAPPER = `
 exec 3<&0 </dev/null
@@ -53,7 +52,7 @@ if [ -n "$1" ]; then exec >>"$1" 2>&1; else exec 2>&1; fi
 shift
 ( (
   exec >/dev/null 2>&1
-  read -r _ <&3 && exit 0
+  read -r _ <&3
   kill -TERM $$
   kill -CONT $$
   i=0
@@ -149,14 +148,10 @@ export class Child {
 
   async #settle(lines: Promise<void>): Promise<Exit> {
     const status = await this.#process.status;
-    const watcher = this.#process.stdin.getWriter();
-    try {
-      await watcher.write(new TextEncoder().encode("\n"));
-      await watcher.close();
-    } catch (error) {
-      // The watcher died with the group; the pipe is closed all the same.
-      if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
-    }
+    // What it left behind goes with it: the watcher, which keeps the group's number from being
+    // given to others until now, and workers of a killed nginx, which would go on serving.
+    this.killGroup();
+    await this.#process.stdin.close();
     await lines;
     this.#exit = { code: status.code, signal: status.signal };
     return this.#exit;
@@ -190,9 +185,11 @@ export async function untilReady(
   child: Child,
   ready: () => Promise<boolean>,
   limitMs: number,
+  signal?: AbortSignal,
 ): Promise<void> {
   const end = performance.now() + limitMs;
   for (;;) {
+    signal?.throwIfAborted();
     if (child.exit !== undefined) {
       const how = child.exit.signal ?? `status ${child.exit.code}`;
       throw new Error(`${child.name} ended at start (${how}). Its output:\n${child.tail()}`);

@@ -77,7 +77,7 @@ export async function startNginx(options: NginxOptions): Promise<NginxService> {
     readyMs: READY_MS,
     stopSignal: "SIGTERM",
     workers: childrenOf,
-  }, options.port);
+  }, options);
 
   const reload = async (next: readonly string[] = backends) => {
     const before = backends;

@@ -12,8 +12,8 @@ import { freePort } from "./ports.ts";
 const PORT_ATTEMPTS = 5;
 /** How long a restart waits for its own port to become free again. */
 const REBIND_MS = 10_000;
-/** From SIGTERM to SIGKILL: MariaDB writes its dirty pages in it. */
-const STOP_MS = 20_000;
+/** From SIGTERM to SIGKILL: MariaDB writes its dirty pages in it, a node drains. */
+const STOP_MS = 30_000;
 
 /** Where a service's output goes: a log file in its directory, or a receiver of lines. */
 export type Output = "file" | ((line: string) => void);
@@ -28,6 +28,8 @@ export interface ServiceOptions {
   readonly output?: Output;
   /** What findBinaries finds, by default. */
   readonly binaries?: Binaries;
+  /** Ends a start or restart that is under way, by force. */
+  readonly signal?: AbortSignal;
 }
 
 /** How one kind of service is run. */
@@ -45,30 +47,39 @@ export interface Launch {
   workers?(pid: number): number[];
 }
 
+/** How a start may go. */
+export interface StartOptions {
+  /** Any free one by default. */
+  readonly port?: number;
+  /** Ends a start or restart that is under way, by force. */
+  readonly signal?: AbortSignal;
+}
+
 /** A running service. Every method may be called in any state; calls must not overlap. */
 export class Service {
   readonly name: string;
   readonly port: number;
   readonly #launch: Launch;
+  readonly #signal: AbortSignal | undefined;
   #child: Child;
 
-  private constructor(launch: Launch, port: number, child: Child) {
+  private constructor(launch: Launch, port: number, child: Child, signal?: AbortSignal) {
     this.name = launch.name;
     this.port = port;
     this.#launch = launch;
     this.#child = child;
+    this.#signal = signal;
   }
 
   /**
    * Starts a service and waits until it answers.
-   * @param port Undefined for any free one.
    * @throws {Error} It ended or is not ready in time; the message has its latest output.
    */
-  static async start(launch: Launch, port?: number): Promise<Service> {
+  static async start(launch: Launch, { port, signal }: StartOptions): Promise<Service> {
     for (let attempt = 1;; attempt++) {
       const candidate = port ?? freePort();
       try {
-        return new Service(launch, candidate, await run(launch, candidate));
+        return new Service(launch, candidate, await run(launch, candidate, signal), signal);
       } catch (error) {
         if (!isPortTaken(error) || port !== undefined || attempt >= PORT_ATTEMPTS) throw error;
       }
@@ -94,9 +105,12 @@ export class Service {
     return this.#child.tail();
   }
 
-  /** Ends it in an orderly way; its data stays. */
-  async stop(): Promise<void> {
-    if (this.running) await this.#child.stop(this.#launch.stopSignal, STOP_MS);
+  /**
+   * Ends it in an orderly way; its data stays.
+   * @returns How it ended, now or before.
+   */
+  async stop(): Promise<Exit> {
+    return await this.#child.stop(this.#launch.stopSignal, STOP_MS);
   }
 
   /** kill -9, its own children included; resolves when the process is gone. */
@@ -111,7 +125,7 @@ export class Service {
     const end = performance.now() + REBIND_MS;
     for (;;) {
       try {
-        this.#child = await run(this.#launch, this.port);
+        this.#child = await run(this.#launch, this.port, this.#signal);
         return;
       } catch (error) {
         if (!isPortTaken(error) || performance.now() > end) throw error;
@@ -142,10 +156,10 @@ export class Service {
   }
 }
 
-async function run(launch: Launch, port: number): Promise<Child> {
+async function run(launch: Launch, port: number, signal?: AbortSignal): Promise<Child> {
   const child = launch.spawn(port);
   try {
-    await untilReady(child, () => launch.ready(child, port), launch.readyMs);
+    await untilReady(child, () => launch.ready(child, port), launch.readyMs, signal);
     return child;
   } catch (error) {
     if (child.exit === undefined) child.killGroup();

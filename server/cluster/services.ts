@@ -21,6 +21,7 @@ export {
   NotInstalled,
 } from "./install.ts";
 export { type NginxOptions, type NginxService, startNginx } from "./nginx.ts";
+export { type NodeOptions, type NodeService, startNode } from "./node.ts";
 export { freePort, isFree } from "./ports.ts";
 export { Service, type ServiceOptions } from "./service.ts";
 
@@ -56,7 +57,7 @@ export async function startMariaDb(options: MariaDbOptions): Promise<UrlService>
   const data = join(dir, "mariadb");
   // Only root is asked whom to run as, and refuses to run as root unless told so.
   const user = Deno.uid() === 0 ? ["--user=root"] : [];
-  await installDb(binaries.mariadbInstallDb, data, user);
+  await installDb(binaries.mariadbInstallDb, data, user, options.signal);
   const init = join(dir, "mariadb-init.sql");
   await Deno.writeTextFile(
     init,
@@ -97,7 +98,7 @@ export async function startMariaDb(options: MariaDbOptions): Promise<UrlService>
       (await firstBytes(port, "", PROBE_MS))?.[4] === 10,
     readyMs: MARIADB_READY_MS,
     stopSignal: "SIGTERM",
-  }, options.port);
+  }, options);
   return Object.assign(service, { url: `mysql://root@127.0.0.1:${service.port}/chat` });
 }
 
@@ -131,12 +132,17 @@ export async function startRedis(options: ServiceOptions): Promise<UrlService> {
     },
     readyMs: REDIS_READY_MS,
     stopSignal: "SIGTERM",
-  }, options.port);
+  }, options);
   return Object.assign(service, { url: `redis://127.0.0.1:${service.port}/0` });
 }
 
 /** Creates the system tables, all or nothing: a half-made directory would never start. */
-async function installDb(program: string, data: string, user: string[]): Promise<void> {
+async function installDb(
+  program: string,
+  data: string,
+  user: string[],
+  signal?: AbortSignal,
+): Promise<void> {
   if (await exists(data)) return;
   const fresh = `${data}.new`;
   if (await exists(fresh)) await Deno.remove(fresh, { recursive: true });
@@ -151,8 +157,9 @@ async function installDb(program: string, data: string, user: string[]): Promise
     ],
     env: { PATH: CHILD_PATH },
     stdin: "null",
-    signal: AbortSignal.timeout(INSTALL_DB_MS),
+    signal: AbortSignal.any([AbortSignal.timeout(INSTALL_DB_MS), ...signal ? [signal] : []]),
   }).output();
+  signal?.throwIfAborted();
   if (!success) {
     const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
     throw new Error(`${program} failed:\n${text.slice(-4_000)}`);
