@@ -14,9 +14,10 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
-import { join } from "@std/path";
+import { join, resolve } from "@std/path";
 import { z } from "zod";
 import { flamePage } from "./profile/flame.ts";
+import { threadCpuSeconds } from "./load/processes.ts";
 import { Inspector } from "./profile/inspector.ts";
 import { type Tally, tally } from "./profile/tally.ts";
 import { withChildren } from "./suite/children.ts";
@@ -57,34 +58,40 @@ function summary(result: Result): string {
 }
 
 async function main(): Promise<number> {
-  const { _: [work = "pairs"], secs, top, interval, workers, floor, out, by, ...rest } = Options
-    .parse(parseArgs(Deno.args, {
-      default: { secs: 5, top: 25, interval: 250, out: "bench/results/profile", by: "self" },
-      boolean: ["floor"],
-      string: ["out", "by", "v"],
-    }));
+  const { _: [work = "pairs"], secs, top, interval, workers, floor, out: outName, by, ...rest } =
+    Options
+      .parse(parseArgs(Deno.args, {
+        default: { secs: 5, top: 25, interval: 250, out: "bench/results/profile", by: "self" },
+        boolean: ["floor"],
+        string: ["out", "by", "v"],
+      }));
   const flags = z.record(z.string(), z.union([z.string(), z.number()])).parse(rest);
-  const target = floor ? await startFloor(true) : await startServer({ workers, inspect: true });
-  const { inspector: url, child } = target;
-  if (url === undefined || child === undefined) throw new Error("the target has no inspector");
+  const out = resolve(outName);
+  await Deno.mkdir(out, { recursive: true });
+  const target = floor
+    ? await startFloor(true)
+    : await startServer(out, { workers, inspect: true });
+  const { inspector: url, pid } = target;
+  if (url === undefined || pid === undefined) throw new Error("the target has no inspector");
   const load = startGenerator(work, {
     host: target.host,
     port: target.port,
-    pids: child.pid,
+    pids: pid,
     secs: secs + 2, // the profiler starts a little later and must stop before
     ...flags,
   }, OVERHEAD_MS + secs * 1000);
   await load.measuring;
   const inspector = await Inspector.connect(url);
+  const cpuBefore = threadCpuSeconds(pid);
   const threads = await inspector.profile(
     interval,
     () => new Promise((resolve) => setTimeout(resolve, secs * 1000)),
   );
+  const cpuAfter = threadCpuSeconds(pid);
   const result = await load.result;
   await inspector.close();
   await target.stop();
 
-  await Deno.mkdir(out, { recursive: true });
   const tallies = threads.map((t) => ({ ...t, tally: tally(t.profile) }))
     .sort((a, b) => b.tally.busyMs - a.tally.busyMs);
   for (const { thread, tally, raw } of tallies) {
@@ -100,6 +107,11 @@ async function main(): Promise<number> {
       flame: tally.flame,
     }))),
   );
+  console.log(`\n── CPU by system thread; V8 counts the runtime's own reads and polls as idle ──`);
+  for (const [thread, cpuS] of [...cpuAfter].sort((a, b) => b[1] - a[1])) {
+    const share = 100 * (cpuS - (cpuBefore.get(thread) ?? 0)) / secs;
+    if (share >= 1) console.log(`${share.toFixed(1).padStart(5)}%  ${thread}`);
+  }
   console.log(`\nunder ${work}, sampled: ${summary(result)}`);
   console.log(`flame graphs: ${page}; profiles for other viewers beside it`);
   return 0;

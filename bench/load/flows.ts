@@ -34,7 +34,7 @@ const BURST_BYTES = 64 * 1024;
 
 /** What one measurement found; durations in µs. */
 export interface FlowResult {
-  readonly deliveredPerS: number;
+  readonly perS: number;
   readonly delivery: Histogram;
   readonly ackedPerS: number;
   readonly ack: Histogram;
@@ -48,8 +48,10 @@ export interface FlowResult {
   readonly errors: number;
   /** Messages without a latency, as their sending time was forgotten: the tail is understated. */
   readonly unmeasured: number;
-  /** Messages delivered per flow in the measured time, ascending. */
-  readonly perFlow: readonly number[];
+  /** Deliveries of the slowest, the median and the fastest flow in the measured time. */
+  readonly slowestFlow: number;
+  readonly medianFlow: number;
+  readonly fastestFlow: number;
   readonly note: string;
 }
 
@@ -209,8 +211,9 @@ export class Flows implements Owner {
         outOfOrder += tracker?.outOfOrder ?? 0;
       }
     });
+    const perFlow = this.#flows.map((flow) => flow.delivered).sort((a, b) => a - b);
     return {
-      deliveredPerS: delivered / elapsedS,
+      perS: delivered / elapsedS,
       delivery: this.#delivery,
       ackedPerS: acked / elapsedS,
       ack: this.#ack,
@@ -222,7 +225,9 @@ export class Flows implements Owner {
       unacked,
       errors: this.#errors + this.#closed,
       unmeasured: this.#unmeasured,
-      perFlow: this.#flows.map((flow) => flow.delivered).sort((a, b) => a - b),
+      slowestFlow: perFlow[0] ?? 0,
+      medianFlow: perFlow[perFlow.length >> 1] ?? 0,
+      fastestFlow: perFlow.at(-1) ?? 0,
       note: this.#note,
     };
   }

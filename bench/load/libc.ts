@@ -27,7 +27,6 @@ const SYMBOLS = {
     optional: true, // glibc 2.35
   },
   epoll_wait: { parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
-  prctl: { parameters: ["i32", "u64", "u64", "u64", "u64"], result: "i32" },
   __errno_location: { parameters: [], result: "pointer" },
 } as const;
 
@@ -44,8 +43,6 @@ const EPOLL_CTL_DEL = 2;
 const EPOLL_CTL_MOD = 3;
 const EPOLLIN = 1;
 const EPOLLOUT = 4;
-const PR_SET_PDEATHSIG = 1;
-const SIGKILL = 9;
 const EINTR = 4;
 const EAGAIN = 11;
 const EINPROGRESS = 115;
@@ -72,11 +69,6 @@ const c = open().symbols;
 function errno(): number {
   const at = c.__errno_location();
   return at === null ? 0 : new Deno.UnsafePointerView(at).getInt32();
-}
-
-/** Ends this process when the one that started it ends, however that happens. */
-export function dieWithParent(): void {
-  c.prctl(PR_SET_PDEATHSIG, BigInt(SIGKILL), 0n, 0n, 0n);
 }
 
 /** {@linkcode receive}: nothing to read now. */

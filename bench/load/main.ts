@@ -1,22 +1,43 @@
 /**
  * The load generator: one process, one thread, one work. Prints one JSON object per line:
- * `{"event":"measuring"}` when set-up and warm-up are over, then `{"event":"result", …}`.
+ * `{"event":"ready"}` when set-up is over, `{"event":"measuring"}` after the warm-up, then `{"event":"result", …}`.
  * Run by bench/main.ts; by hand: `deno run -A bench/load/main.ts pairs --port 6000 --n 50`.
  */
 
 import { Accounts } from "./accounts.ts";
 import { Flows, type Party } from "./flows.ts";
-import { dieWithParent } from "./libc.ts";
 import { Loop } from "./loop.ts";
 import { cpuSeconds, residentKib } from "./processes.ts";
+import { measureIdle, prepareLogins, prepareResumes, Storm, Visits } from "./sessions.ts";
 import { parseSettings, type Settings } from "./settings.ts";
 
+const GATE_MS = 120_000;
 const encoder = new TextEncoder();
 
 function print(line: Record<string, unknown>): void {
   const bytes = encoder.encode(JSON.stringify(line) + "\n");
   let at = 0;
   while (at < bytes.length) at += Deno.stdout.writeSync(bytes.subarray(at));
+}
+
+/** Says that set-up is over and waits for the file that lets it go on. */
+function waitForGate(loop: Loop, settings: Settings): void {
+  print({ event: "ready" });
+  const end = performance.now() + GATE_MS;
+  while (settings.gate !== "" && !exists(settings.gate)) {
+    if (performance.now() > end) throw new Error(`no ${settings.gate} after ${GATE_MS} ms`);
+    loop.turn(10); // the sessions' pings want answers
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
 }
 
 /** Users and groups for the flows, logged in. */
@@ -65,6 +86,7 @@ function gather(accounts: Accounts, settings: Settings): Party[] {
 function runFlows(loop: Loop, settings: Settings): Record<string, unknown> {
   const accounts = new Accounts(loop, settings.v2, settings.setup);
   const flows = new Flows(loop, settings, gather(accounts, settings));
+  waitForGate(loop, settings);
   flows.warm();
   print({ event: "measuring" });
   const serverBefore = cpuSeconds(settings.pids);
@@ -84,8 +106,52 @@ function runFlows(loop: Loop, settings: Settings): Record<string, unknown> {
   };
 }
 
+/** Measures `work` with the CPU time of server and generator around it. */
+function timed(settings: Settings, work: () => Record<string, unknown>): Record<string, unknown> {
+  print({ event: "measuring" });
+  const start = performance.now();
+  const serverBefore = cpuSeconds(settings.pids);
+  const ownBefore = cpuSeconds([Deno.pid]);
+  const result = work();
+  const elapsedS = (performance.now() - start) / 1000;
+  return {
+    ...result,
+    serverCores: (cpuSeconds(settings.pids) - serverBefore) / elapsedS,
+    generatorCores: (cpuSeconds([Deno.pid]) - ownBefore) / elapsedS,
+  };
+}
+
+function run(loop: Loop, settings: Settings): Record<string, unknown> {
+  switch (settings.work) {
+    case "pairs":
+    case "open":
+    case "group":
+    case "groupoff":
+      return runFlows(loop, settings);
+    case "login": {
+      const visits = new Visits(loop, settings, prepareLogins(loop, settings));
+      waitForGate(loop, settings);
+      return timed(settings, () => ({ ...visits.run(settings.secs) }));
+    }
+    case "resume": {
+      const visits = new Visits(loop, settings, prepareResumes(loop, settings));
+      waitForGate(loop, settings);
+      return timed(settings, () => ({ ...visits.run(settings.secs) }));
+    }
+    case "idle":
+      return measureIdle(loop, settings);
+    case "storm": {
+      const storm = new Storm(loop, settings);
+      storm.prepare();
+      waitForGate(loop, settings);
+      print({ event: "measuring" });
+      return { ...storm.run() };
+    }
+    default:
+      return settings.work satisfies never;
+  }
+}
+
 const settings = parseSettings(Deno.args);
-dieWithParent();
-const loop = new Loop(settings.host);
-const result = runFlows(loop, settings);
+const result = run(new Loop(settings.host), settings);
 print({ event: "result", work: settings.work, ...result });

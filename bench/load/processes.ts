@@ -15,6 +15,18 @@ export function cpuSeconds(pids: readonly number[]): number {
   return ticks / TICKS_PER_S;
 }
 
+/** CPU seconds of each living thread of a process, with the name the system knows it by. */
+export function threadCpuSeconds(pid: number): Map<string, number> {
+  const threads = new Map<string, number>();
+  for (const { name: tid } of Deno.readDirSync(`/proc/${pid}/task`)) {
+    const stat = Deno.readTextFileSync(`/proc/${pid}/task/${tid}/stat`);
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    const name = stat.slice(stat.indexOf("(") + 1, stat.lastIndexOf(")"));
+    threads.set(`${name} ${tid}`, (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S);
+  }
+  return threads;
+}
+
 /** Resident memory of the processes together, in KiB. */
 export function residentKib(pids: readonly number[]): number {
   let kib = 0;

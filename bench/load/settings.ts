@@ -46,6 +46,8 @@ const Flags = z.object({
   kill: count.min(0),
   /** Within how many ms the sessions of a storm come back, evenly spread; 0: all at once. */
   spread: z.coerce.number().min(0),
+  /** A file to wait for between set-up and load, so that several generators begin together. */
+  gate: z.string(),
 }).strict();
 
 /** Settings of one generator process. */
@@ -72,8 +74,9 @@ export function parseSettings(args: readonly string[]): Settings {
       pids: "",
       kill: 0,
       spread: 0,
+      gate: "",
     },
-    string: ["pids", "host", "v"],
+    string: ["pids", "host", "v", "gate"],
   });
   const { pids, v, ...rest } = Flags.parse({ work, ...flags });
   return {

@@ -1,76 +1,71 @@
 /**
- * Every process the bench starts, so that none outlives it: stopped when done, on failure and on
- * Ctrl-C. A child's output is read all the time, its last lines kept for the error message.
+ * Every process the bench starts, so that all are stopped when it is done, on failure and on
+ * Ctrl-C. Should the bench itself be killed, `Child` ends them.
  */
 
+import { Child, type Exit } from "../../server/cluster/child.ts";
+
 /** How long a process may take to end after SIGTERM before it gets SIGKILL. */
-const STOP_MS = 5_000;
-const KEPT_LINES = 30;
+const STOP_MS = 10_000;
 
-const running = new Set<Child>();
+const running = new Set<Program>();
 
-/** One process and its output. */
-export class Child {
-  readonly #process: Deno.ChildProcess;
-  readonly #lines: string[] = [];
+/** One process and what it prints, both streams together. */
+export class Program {
+  readonly #child: Child;
   readonly #listeners = new Set<(line: string) => void>();
-  readonly #readers: Promise<void>[];
-  #status: Deno.CommandStatus | undefined;
-  /** Resolves when the process has ended and its output has been read. */
-  readonly ended: Promise<Deno.CommandStatus>;
+  /** Settles when it has ended and all its output has been read. */
+  readonly ended: Promise<Exit>;
 
-  constructor(readonly name: string, command: string, args: readonly string[], cwd?: string) {
-    this.#process = new Deno.Command(command, {
-      args: [...args],
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
+  constructor(readonly name: string, args: readonly string[], cwd?: string) {
+    this.#child = new Child({
+      name,
+      command: Deno.execPath(),
+      args,
       ...(cwd === undefined ? {} : { cwd }),
-    }).spawn();
+      output: (line) => {
+        for (const listener of this.#listeners) listener(line);
+      },
+    });
     running.add(this);
-    this.#readers = [this.#read(this.#process.stdout), this.#read(this.#process.stderr)];
-    this.ended = this.#process.status.then(async (status) => {
-      this.#status = status;
-      await Promise.all(this.#readers);
+    this.ended = this.#child.ended.then((exit) => {
       running.delete(this);
-      return status;
+      return exit;
     });
   }
 
   /** Process id. */
   get pid(): number {
-    return this.#process.pid;
+    return this.#child.pid;
   }
 
   /** The last lines it has printed. */
   tail(): string {
-    return this.#lines.join("\n");
+    return this.#child.tail();
   }
 
-  /** Calls `listener` for every further line of either stream; returns how to stop that. */
+  /** Calls `listener` for every further line; returns how to stop that. */
   onLine(listener: (line: string) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
   /**
-   * The first match of `pattern` in its output, past lines included.
-   * @throws When the process ends or `limitMs` pass without one.
+   * The first match of `pattern` in its further output.
+   * @throws {Error} When the process ends or `limitMs` pass without one.
    */
   async match(pattern: RegExp, limitMs: number): Promise<RegExpExecArray> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     let off = () => {};
     try {
       return await new Promise<RegExpExecArray>((resolve, reject) => {
-        const test = (line: string) => {
+        off = this.onLine((line) => {
           const found = pattern.exec(line);
           if (found !== null) resolve(found);
-        };
-        for (const line of this.#lines) test(line);
-        off = this.onLine(test);
+        });
         const fail = (why: string) => reject(new Error(`${this.name} ${why}:\n${this.tail()}`));
         timer = setTimeout(() => fail(`printed no ${pattern} in ${limitMs} ms`), limitMs);
-        this.ended.then((status) => fail(`ended with status ${status.code}`), reject);
+        this.ended.then((exit) => fail(`ended with status ${exit.code}`), reject);
       });
     } finally {
       clearTimeout(timer);
@@ -78,64 +73,34 @@ export class Child {
     }
   }
 
-  /** Sends a signal unless the process has ended. */
-  signal(signal: Deno.Signal): void {
-    if (this.#status !== undefined) return;
-    try {
-      this.#process.kill(signal);
-    } catch (error) {
-      // Ended between the check and the call.
-      if (!(error instanceof TypeError || error instanceof Deno.errors.NotFound)) throw error;
-    }
+  /** SIGKILL, without waiting. */
+  kill(): void {
+    this.#child.killGroup();
   }
 
   /** SIGTERM, after a while SIGKILL; resolves when it has ended. */
-  async stop(): Promise<Deno.CommandStatus> {
-    this.signal("SIGTERM");
-    const timer = setTimeout(() => this.signal("SIGKILL"), STOP_MS);
-    try {
-      return await this.ended;
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  async #read(stream: ReadableStream<Uint8Array>): Promise<void> {
-    const decoder = new TextDecoder();
-    let rest = "";
-    for await (const chunk of stream) {
-      const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-      rest = lines.pop() ?? "";
-      for (const line of lines) this.#take(line);
-    }
-    if (rest !== "") this.#take(rest);
-  }
-
-  #take(line: string): void {
-    this.#lines.push(line);
-    if (this.#lines.length > KEPT_LINES) this.#lines.shift();
-    for (const listener of this.#listeners) listener(line);
+  async stop(): Promise<Exit> {
+    return await this.#child.stop("SIGTERM", STOP_MS);
   }
 }
 
 /** Stops every process still running. */
 export async function stopAll(): Promise<void> {
-  await Promise.all([...running].map((child) => child.stop()));
+  await Promise.all([...running].map((program) => program.stop()));
 }
 
 /**
- * Runs `main` and stops every child afterwards, also when it throws and on SIGINT and SIGTERM.
+ * Runs `main` and stops every process afterwards, also when it throws and on SIGINT and SIGTERM.
  * @returns What `main` returned, or 130 when a signal ended it.
  */
 export async function withChildren(main: () => Promise<number>): Promise<number> {
+  Deno.env.set("NO_COLOR", "1"); // for the children, whose words go into our messages
   let interrupt = () => {};
-  const interrupted = new Promise<number>((resolve) => {
-    interrupt = () => resolve(130);
-  });
+  const interrupted = new Promise<number>((resolve) => interrupt = () => resolve(130));
   Deno.addSignalListener("SIGINT", interrupt);
   Deno.addSignalListener("SIGTERM", interrupt);
   const work = main();
-  // After a signal nobody waits for `main`, which then fails because its children end.
+  // After a signal nobody waits for `main`, which then fails because its processes end.
   work.catch(() => {});
   try {
     return await Promise.race([work, interrupted]);

@@ -2,7 +2,7 @@
 
 import { fromFileUrl } from "@std/path";
 import { z } from "zod";
-import { Child } from "./children.ts";
+import { Program } from "./children.ts";
 
 const MAIN = fromFileUrl(new URL("../load/main.ts", import.meta.url));
 
@@ -12,7 +12,9 @@ export type Result = z.infer<typeof Result>;
 
 /** A generator at work. */
 export interface Generator {
-  /** Resolves when set-up is over and the measured time begins. */
+  /** Resolves when set-up is over; with a `gate` it now waits for that file. */
+  readonly ready: Promise<void>;
+  /** Resolves when the measured time begins. */
   readonly measuring: Promise<void>;
   /** What it found; rejects when it failed or ran longer than allowed. */
   readonly result: Promise<Result>;
@@ -23,7 +25,7 @@ export type Flags = Readonly<Record<string, string | number>>;
 
 /** @param limitMs For everything, set-up included; then the generator is killed. */
 export function startGenerator(work: string, flags: Flags, limitMs: number): Generator {
-  const child = new Child(`generator ${work}`, Deno.execPath(), [
+  const program = new Program(`generator ${work}`, [
     "run",
     "--cached-only",
     "--allow-all",
@@ -31,19 +33,23 @@ export function startGenerator(work: string, flags: Flags, limitMs: number): Gen
     work,
     ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]),
   ]);
-  const timer = setTimeout(() => child.signal("SIGKILL"), limitMs);
+  const timer = setTimeout(() => program.kill(), limitMs);
   let result: Result | undefined;
-  child.onLine((line) => {
+  program.onLine((line) => {
     if (line.startsWith('{"event":"result"')) result = Result.parse(JSON.parse(line));
   });
-  const measuring = child.match(/"event":"measuring"/, limitMs).then(() => {});
-  measuring.catch(() => {}); // whoever awaits only the result learns the same from it
+  // Whoever awaits only the result learns of a failure from it: these may then reject unseen.
+  const ready = program.match(/"event":"ready"/, limitMs).then(() => {});
+  ready.catch(() => {});
+  const measuring = program.match(/"event":"measuring"/, limitMs).then(() => {});
+  measuring.catch(() => {});
   return {
+    ready,
     measuring,
-    result: child.ended.then((status) => {
+    result: program.ended.then((exit) => {
       clearTimeout(timer);
-      if (result !== undefined && status.success) return result;
-      throw new Error(`${child.name} ended with status ${status.code}:\n${child.tail()}`);
+      if (result !== undefined && exit.code === 0) return result;
+      throw new Error(`${program.name} ended with status ${exit.code}:\n${program.tail()}`);
     }),
   };
 }

@@ -1,7 +1,7 @@
 /** What is measured: a server of this repository or the floor, each a process of its own. */
 
 import { fromFileUrl, join } from "@std/path";
-import { Child } from "./children.ts";
+import { Program } from "./children.ts";
 
 const ROOT = fromFileUrl(new URL("../../", import.meta.url));
 const READY = /listening on ([\d.]+):(\d+)/;
@@ -13,8 +13,8 @@ export const CHEAP_PASSWORDS = "64,1";
 export interface Target {
   readonly host: string;
   readonly port: number;
-  /** Process whose CPU time and memory count; undefined when it is not ours. */
-  readonly child: Child | undefined;
+  /** Process whose CPU time and memory count; undefined when it is not known. */
+  readonly pid: number | undefined;
   /** Websocket address of its inspector, when it was asked for. */
   readonly inspector: string | undefined;
   /** Ends it and removes its data. */
@@ -33,31 +33,40 @@ export interface ServerOptions {
   readonly flags?: readonly string[];
 }
 
-async function ready(child: Child, inspect: boolean, remove: () => Promise<void>): Promise<Target> {
+async function ready(
+  program: Program,
+  inspect: boolean,
+  remove: () => Promise<void>,
+): Promise<Target> {
   try {
-    const [, host = "", port = ""] = await child.match(READY, READY_MS);
-    const inspector = inspect ? (await child.match(/ws:\/\/\S+/, READY_MS))[0] : undefined;
+    const [[, host = "", port = ""], inspector] = await Promise.all([
+      program.match(READY, READY_MS),
+      inspect ? program.match(/ws:\/\/\S+/, READY_MS).then((m) => m[0]) : undefined,
+    ]);
     return {
       host,
       port: Number(port),
-      child,
+      pid: program.pid,
       inspector,
       async stop() {
-        await child.stop();
+        await program.stop();
         await remove();
       },
     };
   } catch (error) {
-    await child.stop();
+    await program.stop();
     await remove();
     throw error;
   }
 }
 
-/** Starts this repository's server on a free port, with its data in a new directory on disk. */
-export async function startServer(options: ServerOptions = {}): Promise<Target> {
-  const data = await Deno.makeTempDir({ prefix: "chat-bench-" });
-  const child = new Child("server", Deno.execPath(), [
+/** Starts this repository's server on a free port, with its data in a new directory below `directory`. */
+export async function startServer(
+  directory: string,
+  options: ServerOptions = {},
+): Promise<Target> {
+  const data = await Deno.makeTempDir({ dir: directory, prefix: "server-" });
+  const program = new Program("server", [
     "run",
     "--cached-only",
     ...(options.inspect ? ["--inspect=127.0.0.1:0"] : []),
@@ -73,28 +82,32 @@ export async function startServer(options: ServerOptions = {}): Promise<Target> 
     ...(options.workers === undefined ? [] : ["--workers", String(options.workers)]),
     ...(options.flags ?? []),
   ], ROOT);
-  return await ready(child, options.inspect ?? false, () => Deno.remove(data, { recursive: true }));
+  return await ready(
+    program,
+    options.inspect ?? false,
+    () => Deno.remove(data, { recursive: true }),
+  );
 }
 
 /** Starts the floor on a free port. */
 export async function startFloor(inspect = false): Promise<Target> {
-  const child = new Child("floor", Deno.execPath(), [
+  const program = new Program("floor", [
     "run",
     ...(inspect ? ["--inspect=127.0.0.1:0"] : []),
     "--allow-net=127.0.0.1",
     "bench/floor.ts",
   ], ROOT);
-  return await ready(child, inspect, () => Promise.resolve());
+  return await ready(program, inspect, () => Promise.resolve());
 }
 
 /** A server that is already running somewhere: nothing is started or stopped. */
-export function externalTarget(address: string): Target {
+export function externalTarget(address: string, pid: number | undefined): Target {
   const found = /^([\d.]+):(\d+)$/.exec(address);
   if (found === null) throw new Error(`--against needs an IPv4 address and a port, got ${address}`);
   return {
     host: found[1] ?? "",
     port: Number(found[2]),
-    child: undefined,
+    pid,
     inspector: undefined,
     stop: () => Promise.resolve(),
   };
