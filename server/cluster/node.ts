@@ -57,7 +57,9 @@ export async function startNode(options: NodeOptions): Promise<NodeService> {
           ...["--http-port", `${httpPort}`, "--data", dir],
           ...options.mysql === undefined ? [] : ["--mysql", options.mysql],
           ...options.redis === undefined ? [] : ["--redis", options.redis],
-          ...options.proxyProtocol ? ["--proxy-protocol", "on", "--trusted-proxies", "127.0.0.1/32"] : [],
+          ...options.proxyProtocol
+            ? ["--proxy-protocol", "on", "--trusted-proxies", "127.0.0.1/32"]
+            : [],
           ...options.args ?? [],
         ],
         cwd: ROOT,
