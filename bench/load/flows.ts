@@ -195,7 +195,8 @@ export class Flows implements Owner {
     this.#stopping = true;
     const delivered = this.#delivered;
     const acked = this.#acked;
-    this.loop.until(() => this.#missing() === 0, () => this.#progress, 5_000);
+    const limitMs = this.settings.drain * 1000;
+    this.loop.until(() => this.#missing() === 0, () => this.#progress, limitMs);
     // What comes twice may come late: a duplicate must have its chance to be seen.
     const graceEnd = performance.now() + 200;
     while (performance.now() < graceEnd) this.loop.turn(20);

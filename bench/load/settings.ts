@@ -38,6 +38,8 @@ const Flags = z.object({
   /** Measured seconds, after `warm` seconds. */
   secs: z.coerce.number().positive(),
   warm: z.coerce.number().min(0),
+  /** After the measured time: seconds without a message after which what is missing is lost. */
+  drain: z.coerce.number().positive(),
   /** Registrations and log-ins at a time during set-up. */
   setup: count.min(1),
   /** Server processes whose CPU time and memory are read, comma-separated; may be empty. */
@@ -70,6 +72,7 @@ export function parseSettings(args: readonly string[]): Settings {
       rate: 1000,
       secs: 5,
       warm: 1,
+      drain: 5,
       setup: 8,
       pids: "",
       kill: 0,
