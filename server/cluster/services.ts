@@ -146,7 +146,10 @@ async function installDb(
   if (await exists(data)) return;
   const fresh = `${data}.new`;
   if (await exists(fresh)) await Deno.remove(fresh, { recursive: true });
-  const { success, stdout, stderr } = await new Deno.Command(program, {
+  // A child like the services: it must not outlive us either, nor may the programs it starts.
+  const child = new Child({
+    name: "mariadb-install-db",
+    command: program,
     args: [
       "--no-defaults",
       ...user,
@@ -156,14 +159,16 @@ async function installDb(
       "--skip-name-resolve",
     ],
     env: { PATH: CHILD_PATH },
-    stdin: "null",
-    signal: AbortSignal.any([AbortSignal.timeout(INSTALL_DB_MS), ...signal ? [signal] : []]),
-  }).output();
+    output: `${data}-install.log`,
+  });
+  const limit = AbortSignal.any([AbortSignal.timeout(INSTALL_DB_MS), ...signal ? [signal] : []]);
+  const kill = () => child.killGroup();
+  limit.addEventListener("abort", kill, { once: true });
+  if (limit.aborted) kill();
+  const { code } = await child.ended;
+  limit.removeEventListener("abort", kill);
   signal?.throwIfAborted();
-  if (!success) {
-    const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
-    throw new Error(`${program} failed:\n${text.slice(-4_000)}`);
-  }
+  if (code !== 0) throw new Error(`${program} failed with status ${code}:\n${child.tail()}`);
   await Deno.rename(fresh, data);
 }
 
