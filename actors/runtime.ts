@@ -31,6 +31,11 @@ export interface SpawnOptions {
   readonly mailbox?: number;
   /** Messages in hand at once; more than 1 only for actors whose turns are independent. @default 1 */
   readonly concurrency?: number;
+  /**
+   * `restart`: a crash replaces the actor, with back-off. `escalate`: its state cannot be made anew
+   * here, so that a crash ends the thread. @default "restart"
+   */
+  readonly onCrash?: "restart" | "escalate";
 }
 
 /** What the runtime reports; the thread's owner logs and counts it. */
@@ -62,6 +67,7 @@ interface Cell {
   actor: Actor<unknown>;
   readonly make: () => Actor<unknown>;
   readonly mailbox: Mailbox<Delivery>;
+  readonly escalate: boolean;
   restarts: number[];
 }
 
@@ -147,6 +153,7 @@ export class ActorSystem {
     const cell: Cell = {
       actor: erased(),
       make: erased,
+      escalate: options.onCrash === "escalate",
       restarts: [],
       mailbox: new Mailbox<Delivery>((delivery) => this.#turn(name, cell, delivery), {
         limit: options.mailbox ?? 10_000,
@@ -277,7 +284,7 @@ export class ActorSystem {
   #crashed(name: string, cell: Cell, error: unknown): void {
     const now = this.clock.now();
     cell.restarts = cell.restarts.filter((at) => now - at < RESTART_WINDOW_MS);
-    if (cell.restarts.length >= MAX_RESTARTS) {
+    if (cell.escalate || cell.restarts.length >= MAX_RESTARTS) {
       this.#events.onGiveUp(name, error);
       return;
     }

@@ -62,8 +62,8 @@ const MAX_FRAMES = 4_096;
  * it began, ms: twice the longest time a store may take to answer.
  */
 const SETTLED_MS = 30_000;
-/** Receipts remembered, so that a row another node has yet to delete is not pushed again. */
-const MAX_REMEMBERED = 512;
+/** Receipts remembered, so that a row that is still to be deleted is not pushed again. */
+const MAX_REMEMBERED = 4_096;
 
 /** One frame of a session and its number. */
 export interface Frame {
@@ -332,9 +332,9 @@ export class Session {
     this.#outlet.received(this.user, mid, delivery);
   }
 
-  /** Only rows of other nodes' stores can outlive their receipt here. */
+  /** A row can outlive its receipt where another node deletes it, or in a page being read. */
   #remember(mid: Mid, delivery: Delivery | undefined): void {
-    if (delivery !== undefined && delivery.origin === 0) return;
+    if (delivery !== undefined && delivery.origin === 0 && !this.#pulling) return;
     this.#remembered.add(mid);
     if (this.#remembered.size > MAX_REMEMBERED) {
       for (const oldest of this.#remembered) {

@@ -136,7 +136,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   start(link: Link): void {
     this.#link = link;
     link.setLane(() => this.#takeLane());
-    this.#system.spawn<HostMessage>("sessions", () => this, { concurrency: 1 });
+    this.#system.spawn<HostMessage>("sessions", () => this, { onCrash: "escalate" });
     this.#system.spawn<ReplicaMessage>("replica", () => ({
       receive: (m) => {
         if (m.type === "node") this.#nodeIndexes.set(m.node, m.index);

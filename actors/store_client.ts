@@ -62,6 +62,7 @@ export class StoreClient {
     op: K,
     ...args: Parameters<StoreCalls[K]>
   ): ReturnType<StoreCalls[K]> {
+    this.#flush(); // what this turn has appended and received comes before the question
     const message = { type: "call", op, args } as unknown as StoreCall;
     return this.#store.ask(message, CALL_MS) as ReturnType<StoreCalls[K]>;
   }

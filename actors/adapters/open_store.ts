@@ -1,0 +1,16 @@
+/** Opens the database that the settings name. A driver is loaded only where it is used. */
+
+import type { StorePort } from "../ports.ts";
+import type { StoreWorkerOptions } from "../store_options.ts";
+
+/** Rejects with one sentence when the database cannot be used. */
+export async function openStore(
+  database: StoreWorkerOptions["database"],
+): Promise<StorePort> {
+  if ("mysql" in database) {
+    const { openMysql } = await import("./mysql.ts");
+    return await openMysql(database.mysql);
+  }
+  const { openSqlite } = await import("./sqlite.ts");
+  return await openSqlite(database.sqlite);
+}

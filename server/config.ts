@@ -1,0 +1,225 @@
+/**
+ * Every setting, once: this table makes the parser, the help, and (by a test) the README's table.
+ * The only reader of flags and environment.
+ */
+
+import { parseArgs } from "@std/cli/parse-args";
+
+/** One flag: `--name VALUE`, or the environment's `CHAT_NAME`. */
+export interface Flag {
+  readonly name: string;
+  /** How the value is named in the help. */
+  readonly value: string;
+  /** Text of the default. */
+  readonly fallback: string;
+  /** Purpose, unit, and what 0 means where it means something. */
+  readonly help: string;
+}
+
+/** The flags of `deno task serve`, in the order of the help. */
+export const FLAGS = [
+  { name: "host", value: "ADDRESS", fallback: "127.0.0.1", help: "address to listen on" },
+  { name: "port", value: "PORT", fallback: "6000", help: "chat port; 0 picks a free one" },
+  {
+    name: "http-port",
+    value: "PORT",
+    fallback: "6080",
+    help: "port of /healthz, on the same address; 0 picks a free one",
+  },
+  { name: "data", value: "DIR", fallback: "./data", help: "directory of the embedded database" },
+  {
+    name: "mysql",
+    value: "URL",
+    fallback: "",
+    help: "mysql://user:password@host:port/database instead of the embedded database",
+  },
+  {
+    name: "redis",
+    value: "URL",
+    fallback: "",
+    help: "redis://host:port to be one node of a cluster; needs --mysql",
+  },
+  {
+    name: "workers",
+    value: "N",
+    fallback: "",
+    help: "session worker threads (default: cores − 1, at least 1); 0 runs all in one thread",
+  },
+  {
+    name: "password-cost",
+    value: "KIB,PASSES",
+    fallback: "19456,2",
+    help: "Argon2id cost of a password: memory in KiB, passes",
+  },
+  {
+    name: "heartbeat",
+    value: "SECONDS",
+    fallback: "30",
+    help: "a v2 connection silent for this long gets a PING, for twice as long is closed",
+  },
+  {
+    name: "proxy-protocol",
+    value: "on|off",
+    fallback: "off",
+    help: "expect a PROXY v1 or v2 header from --trusted-proxies",
+  },
+  {
+    name: "trusted-proxies",
+    value: "CIDR,…",
+    fallback: "127.0.0.1/32,::1/128",
+    help: "who may send PROXY headers",
+  },
+  { name: "log-level", value: "LEVEL", fallback: "info", help: "debug, info, warn or error" },
+] as const satisfies readonly Flag[];
+
+type FlagName = (typeof FLAGS)[number]["name"];
+
+/** The settings of one node. */
+export interface Config {
+  readonly host: string;
+  readonly port: number;
+  readonly httpPort: number;
+  readonly data: string;
+  readonly mysql: string | undefined;
+  readonly redis: string | undefined;
+  readonly workers: number;
+  readonly passwordCost: { readonly memoryKib: number; readonly passes: number };
+  readonly heartbeatSeconds: number;
+  readonly proxyProtocol: boolean;
+  readonly trustedProxies: readonly string[];
+  readonly logLevel: LogLevel;
+}
+
+/** Severities, from the least. */
+export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
+/** One of them. */
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** A wrong setting: the message names the flag and says what it takes. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+/** What the command line asks for. */
+export type Invocation = { readonly help: true } | {
+  readonly help: false;
+  readonly config: Config;
+};
+
+/** Most session workers: a connection's number has room for 64. */
+const MAX_WORKERS = 64;
+/** Longest heartbeat, seconds: below the usual idle time-outs of proxies and NATs. */
+const MAX_HEARTBEAT_SECONDS = 300;
+
+/**
+ * Reads flags, then the environment, then defaults.
+ *
+ * @param args Command line, without the program.
+ * @param env Reads an environment variable.
+ * @param cores Processors of this machine.
+ * @throws {ConfigError} A sentence that names the flag.
+ */
+export function readConfig(
+  args: readonly string[],
+  env: (name: string) => string | undefined,
+  cores: number,
+): Invocation {
+  const names = FLAGS.map((f) => f.name);
+  const parsed = parseArgs(args, {
+    string: names,
+    boolean: ["help"],
+    unknown: (arg) => {
+      throw new ConfigError(`${arg} is no flag of this program; --help lists them`);
+    },
+  });
+  if (parsed.help === true) return { help: true };
+  const text = (name: FlagName): string => {
+    const given = parsed[name] ?? env(envName(name)) ??
+      FLAGS.find((f) => f.name === name)?.fallback;
+    if (Array.isArray(given)) throw new ConfigError(`--${name} is given twice`);
+    return String(given ?? "");
+  };
+  const mysql = url(text("mysql"), "mysql", ["mysql:"]);
+  const redis = url(text("redis"), "redis", ["redis:", "rediss:"]);
+  if (redis !== undefined && mysql === undefined) {
+    throw new ConfigError("--redis needs --mysql: nodes of a cluster share one database");
+  }
+  return {
+    help: false,
+    config: {
+      host: required(text("host"), "host"),
+      port: integer(text("port"), "port", 0, 65_535),
+      httpPort: integer(text("http-port"), "http-port", 0, 65_535),
+      data: required(text("data"), "data"),
+      mysql,
+      redis,
+      workers: text("workers") === ""
+        ? Math.max(1, Math.min(cores - 1, MAX_WORKERS))
+        : integer(text("workers"), "workers", 0, MAX_WORKERS),
+      passwordCost: passwordCost(text("password-cost")),
+      heartbeatSeconds: integer(text("heartbeat"), "heartbeat", 1, MAX_HEARTBEAT_SECONDS),
+      proxyProtocol: choice(text("proxy-protocol"), "proxy-protocol", ["on", "off"]) === "on",
+      trustedProxies: text("trusted-proxies").split(",").filter((s) => s !== ""),
+      logLevel: choice(text("log-level"), "log-level", LOG_LEVELS),
+    },
+  };
+}
+
+/** The environment's name of a flag. */
+export function envName(flag: string): string {
+  return `CHAT_${flag.toUpperCase().replaceAll("-", "_")}`;
+}
+
+/** The text of `--help`. */
+export function helpText(): string {
+  const width = Math.max(...FLAGS.map((f) => f.name.length + f.value.length)) + 4;
+  const lines = FLAGS.map((f) => {
+    const fallback = f.fallback === "" ? "" : ` [${f.fallback}]`;
+    return `  ${`--${f.name} ${f.value}`.padEnd(width)} ${f.help}${fallback}`;
+  });
+  return `usage: deno task serve [flags]\n\n${lines.join("\n")}\n\n` +
+    `Each flag may also be set in the environment: --http-port is CHAT_HTTP_PORT.\n`;
+}
+
+function required(text: string, flag: string): string {
+  if (text.trim() === "") throw new ConfigError(`--${flag} needs a value`);
+  return text;
+}
+
+function integer(text: string, flag: string, min: number, max: number): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isInteger(value) || value < min || value > max) {
+    throw new ConfigError(`--${flag} takes a whole number from ${min} to ${max}, not "${text}"`);
+  }
+  return value;
+}
+
+function choice<T extends string>(text: string, flag: string, options: readonly T[]): T {
+  const found = options.find((o) => o === text);
+  if (found === undefined) {
+    throw new ConfigError(`--${flag} takes one of ${options.join(", ")}, not "${text}"`);
+  }
+  return found;
+}
+
+function url(text: string, flag: string, protocols: readonly string[]): string | undefined {
+  if (text === "") return undefined;
+  const parsed = URL.canParse(text) ? new URL(text) : undefined;
+  if (parsed === undefined || !protocols.includes(parsed.protocol)) {
+    // The value itself may hold a password.
+    throw new ConfigError(`--${flag} takes a URL that begins with ${protocols.join(" or ")}//`);
+  }
+  return text;
+}
+
+/** Argon2's own bounds: at least 8 KiB, at least one pass. */
+function passwordCost(text: string): { memoryKib: number; passes: number } {
+  const [memoryKib, passes, ...rest] = text.split(",").map(Number);
+  const right = Number.isInteger(memoryKib) && Number.isInteger(passes) && rest.length === 0;
+  if (!right || memoryKib === undefined || passes === undefined || memoryKib < 8 || passes < 1) {
+    throw new ConfigError(
+      `--password-cost takes KIB,PASSES with at least 8 KiB and 1 pass, not "${text}"`,
+    );
+  }
+  return { memoryKib, passes };
+}

@@ -1,0 +1,275 @@
+/**
+ * One client's socket: read loop, frame splitter, bounded out-queue, close reason. It never parses a
+ * frame and never waits for anything but its socket.
+ *
+ * Invariants: one write at a time, in order; to a v1 client each object is a write of its own, to a
+ * v2 client what has gathered goes in one; at most `maxQueuedBytes` wait for a slow reader; reading
+ * stops while too many of its frames are unfinished. `close` is idempotent and releases everything.
+ */
+
+import { ERRNO, type ErrorCode } from "@chat/wire/errors.ts";
+import { MSGID } from "@chat/wire/messages.ts";
+import { FrameSplitter } from "@chat/wire/splitter.ts";
+import { PUSH_CLOSE, type SessionMemo } from "../actors/lane.ts";
+import { borrowBuffer, returnBuffer } from "./read_buffers.ts";
+
+/** Why a connection ended, for the log and the counters. */
+export type CloseReason =
+  | "peer_closed"
+  | "read_failed"
+  | "write_failed"
+  | "protocol_error"
+  | "silent"
+  | "slow_reader"
+  | "ended_by_session"
+  | "shutdown";
+
+/** What a connection tells its owner. */
+export interface ConnectionEvents {
+  /** A complete frame; the bytes are borrowed. */
+  onFrame(connection: Connection, bytes: Uint8Array, start: number, end: number): void;
+  /** The socket has taken all pushes up to this number (v1 only). */
+  onWritten(connection: Connection, push: number): void;
+  onClosed(connection: Connection, reason: CloseReason): void;
+}
+
+/** Limits of one connection. */
+export interface ConnectionLimits {
+  /** Bytes that may wait for a slow reader. */
+  readonly maxQueuedBytes: number;
+  /** Frames read but not finished, before reading stops. */
+  readonly maxUnfinished: number;
+}
+
+/** How long a last word (BYE) may take to reach the socket, ms. */
+const LAST_WORD_MS = 1_000;
+/** Most bytes in one write to a v2 client: bounds the copy that joins pieces. */
+const MAX_WRITE_BYTES = 256 * 1024;
+/** A pending read holds this little, so that an idle connection is small; large reads borrow. */
+const IDLE_READ_BYTES = 512;
+
+interface Piece {
+  readonly bytes: Uint8Array;
+  readonly push: number;
+}
+
+/** See the module's header. */
+export class Connection {
+  readonly conn: number;
+  readonly remote: string;
+  /** What the session has reached; undefined until it says so. */
+  memo: SessionMemo | undefined;
+  /** Frames handed to the session, and how many of them are finished. */
+  sentSeq = 0;
+  doneSeq = 0;
+  /** Highest push number queued. */
+  lastPush = 0;
+  /** When bytes last came, epoch ms to the accuracy of the owner's clock tick. */
+  heardAt: number;
+  pingedAt = 0;
+  closed = false;
+
+  readonly #socket: Deno.Conn;
+  readonly #events: ConnectionEvents;
+  readonly #limits: ConnectionLimits;
+  readonly #splitter: FrameSplitter;
+  readonly #now: () => number;
+  #queue: Piece[] = [];
+  #queuedBytes = 0;
+  #writing = false;
+  #ending = false;
+  #lastWord: ReturnType<typeof setTimeout> | undefined;
+  #resumeReading: (() => void) | undefined;
+
+  constructor(
+    conn: number,
+    socket: Deno.Conn,
+    remote: string,
+    limits: ConnectionLimits,
+    events: ConnectionEvents,
+    now: () => number,
+  ) {
+    this.conn = conn;
+    this.remote = remote;
+    this.#socket = socket;
+    this.#limits = limits;
+    this.#events = events;
+    this.#now = now;
+    this.heardAt = now();
+    this.#splitter = new FrameSplitter((bytes, start, end) => {
+      if (!this.#ending) events.onFrame(this, bytes, start, end);
+    });
+  }
+
+  /** 1 until the session says otherwise. */
+  get v(): 1 | 2 {
+    return this.memo?.v ?? 1;
+  }
+
+  /** Bytes that wait for the peer to read. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  /** Reads until the peer, an error or `close` ends it. Never rejects. */
+  async run(rest: Uint8Array): Promise<void> {
+    if (rest.length > 0) this.#take(rest);
+    const small = new Uint8Array(IDLE_READ_BYTES);
+    let buffer = small;
+    while (!this.closed) {
+      let count: number | null;
+      try {
+        count = await this.#socket.read(buffer);
+      } catch {
+        if (buffer !== small) returnBuffer(buffer);
+        this.close("read_failed");
+        return;
+      }
+      if (count === null) {
+        if (buffer !== small) returnBuffer(buffer);
+        this.close("peer_closed");
+        return;
+      }
+      this.heardAt = this.#now();
+      this.#take(count === buffer.length ? buffer : buffer.subarray(0, count));
+      const full = count === buffer.length;
+      if (full && buffer === small) buffer = borrowBuffer() ?? small;
+      else if (!full && buffer !== small) {
+        returnBuffer(buffer);
+        buffer = small;
+      }
+      if (this.sentSeq - this.doneSeq > this.#limits.maxUnfinished) await this.#untilFinished();
+    }
+    if (buffer !== small) returnBuffer(buffer);
+  }
+
+  /** The session has finished its frames up to `seq`. */
+  finished(seq: number): void {
+    if (seq > this.doneSeq) this.doneSeq = seq;
+    if (this.#resumeReading === undefined) return;
+    if (this.sentSeq - this.doneSeq > this.#limits.maxUnfinished / 2) return;
+    this.#resumeReading();
+    this.#resumeReading = undefined;
+  }
+
+  /**
+   * Queues a frame; {@linkcode flush} sends it.
+   * @param bytes Borrowed until the next flush returns.
+   */
+  queue(bytes: Uint8Array, push: number): void {
+    if (this.closed || this.#ending) return;
+    if (push > this.lastPush) this.lastPush = push;
+    // What waits behind a write must not keep the whole turn's block alive.
+    this.#queue.push({ bytes: this.#writing ? bytes.slice() : bytes, push });
+    this.#queuedBytes += bytes.length;
+    if (push === PUSH_CLOSE) this.#end("ended_by_session");
+    else if (this.#queuedBytes > this.#limits.maxQueuedBytes) {
+      this.bye("TRY_LATER", "reads too slowly; what was not received waits", "slow_reader");
+    }
+  }
+
+  /** Sends what is queued, unless a write is under way: that goes on with it. */
+  flush(): void {
+    if (this.#writing || this.closed || this.#queue.length === 0) return;
+    this.#writeNext();
+  }
+
+  /** Tells the peer why and closes; queued frames that nobody began to write are dropped. */
+  bye(code: ErrorCode, errmsg: string, reason: CloseReason, retryAfterMs?: number): void {
+    if (this.closed || this.#ending) return;
+    const { errno } = ERRNO[code];
+    const retry = retryAfterMs === undefined ? {} : { retryAfterMs };
+    const text = JSON.stringify({ msgid: MSGID.BYE, errno, errmsg, ...retry }) + "\n";
+    const bytes = new TextEncoder().encode(text);
+    // An orderly end sends what is queued before it; a slow reader would never get that far.
+    if (reason === "slow_reader") this.#queue = [];
+    this.#queue.push({ bytes, push: PUSH_CLOSE });
+    this.#queuedBytes += bytes.length;
+    this.#end(reason);
+    this.flush();
+  }
+
+  /** Sends bytes at once, beside the sessions' frames: a PING. */
+  send(bytes: Uint8Array): void {
+    this.queue(bytes, 0);
+    this.flush();
+  }
+
+  /** Closes the socket now. */
+  close(reason: CloseReason): void {
+    if (this.closed) return;
+    this.closed = true;
+    clearTimeout(this.#lastWord);
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    try {
+      this.#socket.close();
+    } catch { // the peer was first
+    }
+    this.#resumeReading?.();
+    this.#resumeReading = undefined;
+    this.#events.onClosed(this, this.#endReason ?? reason);
+  }
+  #endReason: CloseReason | undefined;
+
+  #end(reason: CloseReason): void {
+    this.#ending = true;
+    this.#endReason = reason;
+    this.#lastWord = setTimeout(() => this.close(reason), LAST_WORD_MS);
+  }
+
+  #take(bytes: Uint8Array): void {
+    const error = this.#splitter.feed(bytes);
+    if (error === undefined) return;
+    if (error === "too_large") this.bye("TOO_LARGE", "a frame over 64 KiB", "protocol_error");
+    else this.bye("MALFORMED", "something other than JSON objects", "protocol_error");
+  }
+
+  #untilFinished(): Promise<void> {
+    return new Promise((resolve) => this.#resumeReading = resolve);
+  }
+
+  #writeNext(): void {
+    const first = this.#queue[0];
+    if (first === undefined) return;
+    this.#writing = true;
+    if (this.v === 1 || this.#queue.length === 1) {
+      this.#queue.shift();
+      this.#write(first.bytes, first.push);
+      return;
+    }
+    let count = 0;
+    let total = 0;
+    for (const piece of this.#queue) {
+      if (count > 0 && total + piece.bytes.length > MAX_WRITE_BYTES) break;
+      total += piece.bytes.length;
+      count++;
+    }
+    const pieces = this.#queue.splice(0, count);
+    const joined = new Uint8Array(total);
+    let at = 0;
+    for (const piece of pieces) {
+      joined.set(piece.bytes, at);
+      at += piece.bytes.length;
+    }
+    this.#write(joined, pieces[pieces.length - 1]?.push ?? 0);
+  }
+
+  #write(bytes: Uint8Array, push: number): void {
+    this.#socket.write(bytes).then(
+      (count) => {
+        this.#queuedBytes -= count;
+        if (this.closed) return;
+        if (count < bytes.length) {
+          this.#write(bytes.subarray(count), push);
+          return;
+        }
+        if (push > 0) this.#events.onWritten(this, push);
+        if (push === PUSH_CLOSE) this.close("ended_by_session");
+        else if (this.#queue.length > 0) this.#writeNext();
+        else this.#writing = false;
+      },
+      () => this.close("write_failed"),
+    );
+  }
+}

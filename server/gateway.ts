@@ -1,0 +1,137 @@
+/**
+ * The node's front door: accepts connections, hands their frames to the session pool, and watches
+ * that peers are alive. Owns every Connection.
+ */
+
+import { MSGID } from "@chat/wire/messages.ts";
+import type { Config } from "./config.ts";
+import { type CloseReason, Connection } from "./connection.ts";
+import type { Log } from "./log.ts";
+import type { SessionPool } from "./session_pool.ts";
+
+/** Bytes that may wait for a slow reader before it is closed; its messages stay pending. */
+const MAX_QUEUED_BYTES = 1024 * 1024;
+/** Unfinished frames of one connection before it is no longer read. */
+const MAX_UNFINISHED = 512;
+/** How often silence is looked for, ms: heartbeats are accurate to this. */
+const TICK_MS = 500;
+/** What a client is told to wait after a node stopped, ms; each adds its own jitter. */
+const RECONNECT_MS = 500;
+
+const PING = new TextEncoder().encode(`{"msgid":${MSGID.PING}}\n`);
+const NOTHING = new Uint8Array(0);
+
+/** See the module's header. */
+export class Gateway {
+  readonly #config: Config;
+  readonly #pool: SessionPool;
+  readonly #log: Log;
+  readonly #onClosed: (conn: number) => void;
+  #listener: Deno.Listener | undefined;
+  #accepting: Promise<void> | undefined;
+  #tick: ReturnType<typeof setInterval> | undefined;
+  /** Time of the last tick: reading the clock for every frame would cost more than it tells. */
+  #now = Date.now();
+  #drained: (() => void) | undefined;
+
+  /** @param onClosed Told of each connection that has closed. */
+  constructor(config: Config, pool: SessionPool, log: Log, onClosed: (conn: number) => void) {
+    this.#config = config;
+    this.#pool = pool;
+    this.#log = log;
+    this.#onClosed = onClosed;
+  }
+
+  /** Listens; returns the address, whose port is the real one. */
+  listen(): Deno.NetAddr {
+    const { host, port } = this.#config;
+    this.#listener = Deno.listen({ hostname: host, port });
+    this.#tick = setInterval(() => this.#watch(), TICK_MS);
+    this.#accepting = this.#accept(this.#listener);
+    return this.#listener.addr as Deno.NetAddr;
+  }
+
+  /** Stops accepting, says BYE to all, and waits until they are closed, at most `ms`. */
+  async stop(ms: number): Promise<void> {
+    this.#listener?.close();
+    await this.#accepting;
+    clearInterval(this.#tick);
+    const { connections } = this.#pool;
+    if (connections.size === 0) return;
+    const drained = new Promise<void>((resolve) => this.#drained = resolve);
+    const timer = setTimeout(() => this.#drained?.(), ms);
+    for (const connection of [...connections.values()]) {
+      connection.bye("TRY_LATER", "the node stops", "shutdown", RECONNECT_MS);
+    }
+    await drained;
+    clearTimeout(timer);
+    for (const connection of [...connections.values()]) connection.close("shutdown");
+  }
+
+  async #accept(listener: Deno.Listener): Promise<void> {
+    for (;;) {
+      let socket: Deno.Conn;
+      try {
+        socket = await listener.accept();
+      } catch (error) {
+        if (error instanceof Deno.errors.BadResource) return; // closed by stop()
+        // Out of file descriptors, or the peer was gone already: later ones may do better.
+        this.#log.warn("accept failed", { error: String(error) });
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        continue;
+      }
+      this.#open(socket);
+    }
+  }
+
+  #open(socket: Deno.Conn): void {
+    if ("setNoDelay" in socket) {
+      const tcp = socket as Deno.TcpConn;
+      tcp.setNoDelay(true);
+      tcp.setKeepAlive(true);
+    }
+    const peer = socket.remoteAddr;
+    const remote = peer.transport === "tcp" ? peer.hostname : "";
+    const connection: Connection = new Connection(
+      this.#pool.nextConn(),
+      socket,
+      remote,
+      { maxQueuedBytes: MAX_QUEUED_BYTES, maxUnfinished: MAX_UNFINISHED },
+      {
+        onFrame: (c, bytes, start, end) => this.#pool.frame(c, bytes, start, end),
+        onWritten: (c, push) => this.#pool.written(c, push),
+        onClosed: (c, reason) => this.#closed(c, reason),
+      },
+      () => this.#now,
+    );
+    this.#pool.open(connection);
+    void connection.run(NOTHING); // never rejects
+  }
+
+  #closed(connection: Connection, reason: CloseReason): void {
+    this.#pool.close(connection);
+    this.#onClosed(connection.conn);
+    this.#log.debug("connection closed", {
+      conn: connection.conn,
+      user: connection.memo?.user ?? 0,
+      reason,
+    });
+    if (this.#pool.connections.size === 0) this.#drained?.();
+  }
+
+  /** PINGs silent v2 peers and closes dead ones; v1 knows no PING and has TCP's keep-alive. */
+  #watch(): void {
+    const now = this.#now = Date.now();
+    const silentMs = this.#config.heartbeatSeconds * 1_000;
+    for (const connection of this.#pool.connections.values()) {
+      if (connection.v === 1) continue;
+      const silence = now - connection.heardAt;
+      if (silence > 2 * silentMs) {
+        connection.bye("TRY_LATER", "nothing heard for too long", "silent");
+      } else if (silence > silentMs && connection.pingedAt < connection.heardAt) {
+        connection.pingedAt = now;
+        connection.send(PING);
+      }
+    }
+  }
+}

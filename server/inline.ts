@@ -1,0 +1,94 @@
+/**
+ * `--workers 0`: store, passwords and sessions as actor systems of their own in this one thread,
+ * over links that hand payloads over by reference. The same actors, for small hosts and for tests
+ * that need one thread and their own clock.
+ */
+
+import { argon2, type Argon2Cost } from "../actors/adapters/argon2.ts";
+import { openStore } from "../actors/adapters/open_store.ts";
+import type { InLane } from "../actors/lane.ts";
+import { inlinePorts, type PortLike, type ThreadId } from "../actors/link.ts";
+import { PasswordActor, type PasswordMessage } from "../actors/passwords.ts";
+import type { Clock } from "../actors/ports.ts";
+import { workerThread } from "../actors/router.ts";
+import { ActorSystem } from "../actors/runtime.ts";
+import { SessionHost } from "../actors/session_host.ts";
+import type { SessionWorkerOptions } from "../actors/session_worker.ts";
+import { StoreActor, type StoreMessage } from "../actors/store.ts";
+import { STORE_CONCURRENCY, type StoreWorkerOptions } from "../actors/store_options.ts";
+import type { Log } from "./log.ts";
+import { PASSWORD_THREAD, STORE_THREAD } from "./node.ts";
+
+/** What the inline actors are made of. */
+export interface InlineParts {
+  /** The main actor system. */
+  readonly system: ActorSystem;
+  readonly clock: Clock;
+  readonly storeOptions: StoreWorkerOptions;
+  readonly passwordCost: Argon2Cost;
+  /** The token key, once the store answers. */
+  readonly secret: () => Promise<string>;
+  readonly workerOptions: (tokenKey: string) => SessionWorkerOptions;
+  readonly linkSessions: (port: PortLike) => void;
+  readonly log: Log;
+}
+
+/** Starts them; returns what stops them. Rejects with one sentence when the store cannot open. */
+export async function startInline(parts: InlineParts): Promise<() => Promise<void>> {
+  const { system: main, clock, log } = parts;
+  const later = queueMicrotask;
+  const make = (thread: ThreadId) =>
+    new ActorSystem(thread, clock, {
+      onDeadLetter: (to) => log.debug("dead letter", { to }),
+      onCrash: (name, error, delayMs) =>
+        log.error("actor failed", { name, delayMs, error: String(error) }),
+      onGiveUp: (name, error) => {
+        log.error("actor failed for good", { name, error: String(error) });
+        queueMicrotask(() => {
+          throw error;
+        });
+      },
+    }, later);
+  const storeSystem = make(STORE_THREAD);
+  const passwordSystem = make(PASSWORD_THREAD);
+  const sessionSystem = make(workerThread(0));
+  const connect = (a: ActorSystem, b: ActorSystem) => {
+    const [left, right] = inlinePorts(later);
+    a.link(b.thread, left);
+    b.link(a.thread, right);
+  };
+
+  const { database, maxQueued } = parts.storeOptions;
+  const port = await openStore(database);
+  const store = new StoreActor(storeSystem, port, {
+    maxQueued,
+    onFailure: (error) => log.error("the database refused", { error: String(error) }),
+  });
+  storeSystem.spawn<StoreMessage>("store", () => store, {
+    concurrency: STORE_CONCURRENCY,
+    onCrash: "escalate",
+  });
+  passwordSystem.spawn<PasswordMessage>(
+    "passwords",
+    () => new PasswordActor(argon2(parts.passwordCost)),
+  );
+  connect(main, storeSystem);
+  connect(main, passwordSystem);
+  connect(sessionSystem, storeSystem);
+  connect(sessionSystem, passwordSystem);
+
+  const host = new SessionHost(sessionSystem, {
+    ...parts.workerOptions(await parts.secret()),
+    later,
+    log: (text, error) => log.error(text, { error: String(error) }),
+  });
+  const [mainSide, sessionSide] = inlinePorts(later);
+  const link = sessionSystem.link(0, sessionSide, (lane) => host.receiveLane(lane as InLane));
+  parts.linkSessions(mainSide);
+  host.start(link);
+  return async () => {
+    host.stop();
+    await storeSystem.stop("store");
+    for (const each of [sessionSystem, passwordSystem, storeSystem]) each.close();
+  };
+}

@@ -1,0 +1,81 @@
+/** `deno task serve`: reads the settings, starts one node, stops it on SIGTERM or SIGINT. */
+
+import { createLocalBus } from "../actors/adapters/local_bus.ts";
+import { type Config, ConfigError, helpText, type Invocation, readConfig } from "./config.ts";
+import { serveHttp } from "./http.ts";
+import { createLog } from "./log.ts";
+import { startNode } from "./node.ts";
+
+/** Exit status when the node cannot start, or cannot go on. */
+const FAILED = 1;
+
+function stopWith(text: string): never {
+  console.error(`chat server: ${text}`);
+  Deno.exit(FAILED);
+}
+
+function read(): Invocation {
+  try {
+    return readConfig(Deno.args, (name) => Deno.env.get(name), navigator.hardwareConcurrency);
+  } catch (error) {
+    if (error instanceof ConfigError) stopWith(error.message);
+    throw error;
+  }
+}
+
+/** Names this run of this node: unique among all runs of all nodes. */
+function newNodeId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(6));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+async function openBus(config: Config, nodeId: string) {
+  if (config.redis === undefined) return createLocalBus(nodeId);
+  const { openRedisBus } = await import("../actors/adapters/redis_bus.ts");
+  return openRedisBus({ url: config.redis, node: nodeId });
+}
+
+async function main(): Promise<void> {
+  const invocation = read();
+  if (invocation.help) {
+    console.log(helpText());
+    return;
+  }
+  const { config } = invocation;
+  const log = createLog(config.logLevel, Deno.stderr.isTerminal());
+  if (config.mysql === undefined) await Deno.mkdir(config.data, { recursive: true });
+  const bus = await openBus(config, newNodeId());
+  const node = await startNode(config, { log, bus, onFatal: stopWith });
+  const http = serveHttp(config.host, config.httpPort, () => node.problem());
+
+  const signals = ["SIGINT", "SIGTERM"] as const;
+  const stopped = new Promise<void>((resolve) => {
+    for (const signal of signals) Deno.addSignalListener(signal, resolve);
+  });
+  // A way to see that a session worker's death disturbs nobody, without a debugger.
+  let next = 0;
+  Deno.addSignalListener("SIGUSR2", () => {
+    const index = next++ % Math.max(1, config.workers);
+    if (!node.killWorker(index)) log.warn("no session worker to restart", { index });
+  });
+
+  const { hostname, port } = node.address;
+  const where =
+    `listening on ${hostname}:${port}, health on http://${config.host}:${http.port}/healthz`;
+  console.log(`chat server ready: ${where} (${store(config)}, ${workers(config)})`);
+  await stopped;
+  console.log("chat server: stopping");
+  await node.stop();
+  await http.stop();
+  Deno.exit(0);
+}
+
+function store(config: Config): string {
+  return config.mysql === undefined ? `SQLite in ${config.data}` : "MySQL";
+}
+
+function workers({ workers }: Config): string {
+  return workers === 0 ? "one thread" : `${workers} session worker${workers === 1 ? "" : "s"}`;
+}
+
+await main().catch((error) => stopWith(error instanceof Error ? error.message : String(error)));

@@ -1,0 +1,229 @@
+/**
+ * One node: its threads, its actors on the main thread, its sockets. Starts in the order in which
+ * each part can serve, stops in the reverse.
+ */
+
+import { Bridge, type BridgeMessage } from "../actors/bridge.ts";
+import type { OutLane } from "../actors/lane.ts";
+import type { PortLike } from "../actors/link.ts";
+import { type BusPort, systemClock } from "../actors/ports.ts";
+import { type PeerMessage, Registry, type RegistryMessage } from "../actors/registry.ts";
+import { workerThread } from "../actors/router.ts";
+import { ActorSystem, type Ref } from "../actors/runtime.ts";
+import type { StoreCall, StoreMessage } from "../actors/store.ts";
+import { newTokenKey } from "../actors/tokens.ts";
+import type { Config } from "./config.ts";
+import { Gateway } from "./gateway.ts";
+import { startInline } from "./inline.ts";
+import type { Log } from "./log.ts";
+import { SessionPool } from "./session_pool.ts";
+import type { SessionWorkerOptions } from "../actors/session_worker.ts";
+import { Threads } from "./threads.ts";
+
+/** Thread numbers beside the session workers (1 to 64). */
+export const STORE_THREAD = 100;
+export const PASSWORD_THREAD = 101;
+
+/** How long a resume token lives, ms: 30 days. */
+const TOKEN_MS = 30 * 24 * 3_600_000;
+/** Most messages that wait for a commit; beyond it senders are told to try later. */
+const MAX_STORE_QUEUE = 50_000;
+/** Deadline of a question to the store while starting or asked for health, ms. */
+const STORE_MS = 8_000;
+/** Claims in hand at once: each may wait for the bus. */
+const REGISTRY_CONCURRENCY = 10_000;
+/** How long stopping may take, ms. */
+const STOP_MS = 5_000;
+
+/** A running node. */
+export interface ChatNode {
+  readonly address: Deno.NetAddr;
+  /** Undefined when everything works, else one sentence. */
+  problem(): Promise<string | undefined>;
+  /** Ends a session worker as a crash would; it is started again. */
+  killWorker(index: number): boolean;
+  /** Tells clients, finishes what is in flight, releases everything. */
+  stop(): Promise<void>;
+}
+
+/** What a node is started with besides its configuration. */
+export interface NodeParts {
+  readonly log: Log;
+  readonly bus: BusPort;
+  /** The node cannot go on. */
+  readonly onFatal: (text: string) => void;
+}
+
+/**
+ * Starts a node.
+ * @throws {Error} One sentence on what is wrong and what to do.
+ */
+export async function startNode(config: Config, parts: NodeParts): Promise<ChatNode> {
+  const { log, bus, onFatal } = parts;
+  const inline = config.workers === 0;
+  const pool = new SessionPool(Math.max(1, config.workers));
+  const threads = new Threads(log, onFatal);
+  const system = new ActorSystem(0, systemClock, {
+    onDeadLetter: (to) => log.debug("dead letter", { to }),
+    onCrash: (name, error, delayMs) =>
+      log.error("actor failed", { name, delayMs, error: String(error) }),
+    onGiveUp: (name, error) => onFatal(`actor ${name} failed too often: ${error}`),
+  }, queueMicrotask);
+
+  const bridge: Ref<BridgeMessage> = system.ref(0, "bridge");
+  const gateway = new Gateway(config, pool, log, (conn) => registry.tell({ type: "closed", conn }));
+  const registryActor = new Registry(system, {
+    bus,
+    isOpen: (conn) => pool.connections.has(conn),
+    toPeer: (node, message: PeerMessage) => bridge.tell({ type: "peer", node, message }),
+    workers: () => pool.workers,
+    later: queueMicrotask,
+  });
+  const registry = system.spawn<RegistryMessage>("registry", () => registryActor, {
+    concurrency: REGISTRY_CONCURRENCY,
+    onCrash: "escalate",
+  });
+  const bridgeActor = new Bridge(system, bus, () => pool.workers);
+  system.spawn<BridgeMessage>("bridge", () => bridgeActor, { onCrash: "escalate" });
+  const store: Ref<StoreMessage> = system.ref(STORE_THREAD, "store");
+  const ask = (call: StoreCall) => store.ask<unknown>(call, STORE_MS);
+
+  const linkSessions = (index: number, port: PortLike) => {
+    const link = system.link(
+      workerThread(index),
+      port,
+      (lane) => pool.receiveLane(index, lane as OutLane), // posted by our own worker
+    );
+    pool.attach(index, link);
+  };
+  const workerOptions = (index: number, tokenKey: string): SessionWorkerOptions => ({
+    index,
+    workers: Math.max(1, config.workers),
+    storeThread: STORE_THREAD,
+    passwordThread: PASSWORD_THREAD,
+    tokenKey,
+    settings: {
+      node: bus.node,
+      nodeId: bus.node,
+      heartbeatSeconds: config.heartbeatSeconds,
+      tokenMs: TOKEN_MS,
+    },
+  });
+  const database = config.mysql === undefined
+    ? { sqlite: `${config.data}/chat.db` }
+    : { mysql: config.mysql };
+  const storeOptions = { database, maxQueued: MAX_STORE_QUEUE };
+
+  let stopInline: (() => Promise<void>) | undefined;
+  const releaseAll = async () => {
+    threads.close();
+    await stopInline?.();
+    system.close();
+    await bus.close();
+  };
+  try {
+    await bus.start(bridgeActor);
+    const secret = async () =>
+      String(await ask({ type: "call", op: "secret", args: ["token-key", newTokenKey()] }));
+    if (inline) {
+      stopInline = await startInline({
+        system,
+        clock: systemClock,
+        storeOptions,
+        passwordCost: config.passwordCost,
+        secret,
+        workerOptions: (key) => workerOptions(0, key),
+        linkSessions: (port) => linkSessions(0, port),
+        log,
+      });
+    } else {
+      await startThreads(config, {
+        threads,
+        system,
+        storeOptions,
+        secret,
+        workerOptions,
+        linkSessions,
+        pool,
+      });
+    }
+    const address = gateway.listen();
+    log.debug("node started", { node: bus.node, workers: config.workers });
+    return {
+      address,
+      killWorker: (index) => threads.kill(workerThread(index)),
+      async problem() {
+        const answers = ask({ type: "call", op: "userById", args: [0] });
+        const trouble = await answers.then(() => undefined, (e) => `store: ${e.message}`);
+        return trouble ?? bus.problem();
+      },
+      async stop() {
+        await gateway.stop(STOP_MS);
+        if (!inline) {
+          // Its last commit is done once it answers: reads wait for what was queued before them.
+          await ask({ type: "call", op: "lastMid", args: [0, 0, 0] }).catch((error) =>
+            log.warn("the store did not finish in time", { error: String(error) })
+          );
+        }
+        await releaseAll();
+      },
+    };
+  } catch (error) {
+    await releaseAll();
+    throw error;
+  }
+}
+
+interface ThreadParts {
+  readonly threads: Threads;
+  readonly system: ActorSystem;
+  readonly storeOptions: unknown;
+  readonly secret: () => Promise<string>;
+  readonly workerOptions: (index: number, tokenKey: string) => SessionWorkerOptions;
+  readonly linkSessions: (index: number, port: PortLike) => void;
+  readonly pool: SessionPool;
+}
+
+async function startThreads(config: Config, parts: ThreadParts): Promise<void> {
+  const { threads, system, pool } = parts;
+  const sessionThreads = [...pool.workers].map(workerThread);
+  await threads.start({
+    thread: STORE_THREAD,
+    name: "store",
+    module: new URL("../actors/store_worker.ts", import.meta.url),
+    options: parts.storeOptions,
+    peers: sessionThreads,
+    onReady(port, restarted) {
+      system.link(STORE_THREAD, port);
+      if (!restarted) return;
+      for (const thread of sessionThreads) {
+        system.ref(thread, "sessions").tell({ type: "store_restarted" });
+      }
+    },
+    onDown: () => system.unlink(STORE_THREAD),
+  });
+  await threads.start({
+    thread: PASSWORD_THREAD,
+    name: "passwords",
+    module: new URL("../actors/password_worker.ts", import.meta.url),
+    options: config.passwordCost,
+    peers: sessionThreads,
+    onReady: (port) => void system.link(PASSWORD_THREAD, port),
+    onDown: () => system.unlink(PASSWORD_THREAD),
+  });
+  const tokenKey = await parts.secret();
+  for (const index of pool.workers) {
+    await threads.start({
+      thread: workerThread(index),
+      name: `sessions ${index}`,
+      module: new URL("../actors/session_worker.ts", import.meta.url),
+      options: parts.workerOptions(index, tokenKey),
+      peers: [STORE_THREAD, PASSWORD_THREAD, ...sessionThreads],
+      onReady: (port) => parts.linkSessions(index, port),
+      onDown() {
+        pool.detach(index);
+        system.unlink(workerThread(index));
+      },
+    });
+  }
+}
