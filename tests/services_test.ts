@@ -206,6 +206,21 @@ Deno.test("nginx tells the client's address, spreads connections, reloads withou
     }
   }));
 
+Deno.test("workers of a killed nginx go with it, and its port is free again", () =>
+  withDir(async (dir) => {
+    const nginx = await startNginx({ dir, backends: ["127.0.0.1:1"] });
+    const children = `/proc/${nginx.pid}/task/${nginx.pid}/children`;
+    const workers = (await Deno.readTextFile(children)).trim().split(" ").map(Number);
+    assert(workers.length > 0 && workers.every(isAlive));
+
+    Deno.kill(nginx.pid, "SIGKILL");
+    const exit = await deadline(nginx.ended, 5_000);
+
+    assertEquals(exit.signal, "SIGKILL");
+    await until(() => !workers.some(isAlive), 5_000, "the workers end");
+    assert(isFree(nginx.port));
+  }));
+
 Deno.test("nginx takes the shipped configuration, with its TLS listener too", () =>
   withDir(async (dir) => {
     const { nginx, streamModule } = await ensureServices({ install: true });

@@ -15,11 +15,18 @@ import { type NodeService, startNode } from "./node.ts";
 import type { Service } from "./service.ts";
 import { startMariaDb, startRedis } from "./services.ts";
 
-/** First delay before a dead part is started again; it doubles up to the largest. */
-const FIRST_RETRY_MS = 500;
-const MOST_RETRY_MS = 15_000;
-/** Failures in a row after which the cluster gives up: about a minute and a half of trying. */
-const MAX_FAILURES = 10;
+/** How a dead part is started again. */
+export interface Retry {
+  /** First delay; it doubles with every failure in a row, and is jittered. */
+  readonly firstMs: number;
+  /** Largest delay. */
+  readonly mostMs: number;
+  /** Failures in a row after which the cluster gives up. */
+  readonly maxFailures: number;
+}
+
+/** About a minute and a half of trying. */
+const RETRY: Retry = { firstMs: 500, mostMs: 15_000, maxFailures: 10 };
 /** A part that ran for so long has recovered. */
 const STABLE_MS = 60_000;
 
@@ -38,6 +45,7 @@ export interface ClusterOptions {
   /** Further flags of every node. */
   readonly nodeArgs: readonly string[];
   readonly binaries: Binaries;
+  readonly retry?: Retry;
   /** Receives every line of every part, and of the cluster itself under the name "cluster". */
   readonly onLine: (part: string, line: string) => void;
 }
@@ -201,8 +209,9 @@ export class Cluster {
 
   /** Starts a dead part again. False when the cluster stops, by request or because this failed. */
   async #revive(part: Part, failures: number): Promise<boolean> {
-    for (let failed = failures; failed <= MAX_FAILURES; failed++) {
-      const ceiling = Math.min(MOST_RETRY_MS, FIRST_RETRY_MS * 2 ** (failed - 1));
+    const { firstMs, mostMs, maxFailures } = this.#options.retry ?? RETRY;
+    for (let failed = failures; failed <= maxFailures; failed++) {
+      const ceiling = Math.min(mostMs, firstMs * 2 ** (failed - 1));
       const delayMs = Math.round(ceiling * (0.5 + Math.random() / 2));
       this.#say(`starting ${part.name} again in ${delayMs} ms`);
       await pause(delayMs, this.#stopping.signal);
@@ -216,7 +225,7 @@ export class Cluster {
         this.#say(error instanceof Error ? error.message : String(error));
       }
     }
-    this.#giveUp(`${part.name} failed ${MAX_FAILURES} times in a row`);
+    this.#giveUp(`${part.name} failed ${maxFailures} times in a row`);
     return false;
   }
 
