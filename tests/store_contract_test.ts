@@ -1,6 +1,8 @@
 import { assertEquals, assertRejects } from "@std/assert";
+import { openMysql } from "../actors/adapters/mysql.ts";
 import { openSqlite } from "../actors/adapters/sqlite.ts";
 import { type StorePort, StoreUnavailable } from "../actors/ports.ts";
+import { ensureServices, startMariaDb } from "../server/cluster/services.ts";
 import { CASES, newUser, send, text } from "./store_contract.ts";
 
 async function runContract(t: Deno.TestContext, store: StorePort): Promise<void> {
@@ -19,6 +21,18 @@ Deno.test("the SQLite store keeps the contract on disk", async (t) => {
   const dir = await Deno.makeTempDir({ prefix: "chat-store-" });
   await runContract(t, await openSqlite(`${dir}/chat.db`));
   await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("the MySQL store keeps the contract on MariaDB", async (t) => {
+  const dir = await Deno.makeTempDir({ prefix: "chat-store-" });
+  await ensureServices({ install: true });
+  const server = await startMariaDb({ dir, durable: false });
+  try {
+    await runContract(t, await openMysql(server.url));
+  } finally {
+    await server.stop();
+    await Deno.remove(dir, { recursive: true });
+  }
 });
 
 Deno.test("a SQLite store opened again has everything, and a closed one rejects", async () => {

@@ -7,6 +7,9 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
+import type { Connection, RowDataPacket } from "mysql2/promise";
+import { serverErrno } from "./mysql_link.ts";
+import { int, type Row, str } from "./rows.ts";
 
 /** One file. */
 export interface Migration {
@@ -93,12 +96,7 @@ export function migrateSqlite(db: DatabaseSync, migrations: readonly Migration[]
         number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL
       ) STRICT`,
     );
-    const applied = db.prepare("SELECT number, name, checksum FROM migration ORDER BY number").all()
-      .map((row) => ({
-        number: Number(row.number),
-        name: String(row.name),
-        checksum: String(row.checksum),
-      }));
+    const applied = db.prepare("SELECT number, name, checksum FROM migration").all().map(appliedOf);
     const record = db.prepare("INSERT INTO migration (number, name, checksum) VALUES (?, ?, ?)");
     for (const { number, name, sql, checksum } of outstanding(migrations, applied)) {
       try {
@@ -113,6 +111,83 @@ export function migrateSqlite(db: DatabaseSync, migrations: readonly Migration[]
     if (db.isTransaction) db.exec("ROLLBACK");
     throw error;
   }
+}
+
+/** How long a process waits for another one that migrates, s. */
+const MYSQL_LOCK_S = 120;
+
+/**
+ * Server errors that say that a statement's work is there already: table, column, key exists, or
+ * what should be dropped does not.
+ */
+const DONE_ALREADY = new Set([1050, 1060, 1061, 1091]);
+
+/**
+ * Migrates a MySQL database. MySQL commits each DDL statement by itself, hence one statement per
+ * file; a file is recorded as begun before and as finished after it, so that a crash in between
+ * is told from a table of somebody else.
+ * @param lockSeconds How long to wait while another process migrates.
+ */
+export async function migrateMysql(
+  connection: Connection,
+  migrations: readonly Migration[],
+  lockSeconds = MYSQL_LOCK_S,
+): Promise<void> {
+  const lock = "CONCAT('migration:', SHA1(DATABASE()))"; // names are of the whole server
+  const [[got]] = await connection.execute<RowDataPacket[]>(
+    `SELECT GET_LOCK(${lock}, ?) AS got`,
+    [lockSeconds],
+  );
+  if (got?.got !== 1) {
+    throw new SchemaMismatch(
+      `another process has been migrating the database for ${lockSeconds} s; try again later`,
+    );
+  }
+  try {
+    await migrateLocked(connection, migrations);
+  } finally {
+    await connection.query(`DO RELEASE_LOCK(${lock})`);
+  }
+}
+
+async function migrateLocked(
+  connection: Connection,
+  migrations: readonly Migration[],
+): Promise<void> {
+  await connection.query(
+    `CREATE TABLE IF NOT EXISTS migration (
+      number INT NOT NULL PRIMARY KEY, name VARCHAR(255) NOT NULL, checksum CHAR(64) NOT NULL,
+      finished TINYINT NOT NULL
+    ) ENGINE = InnoDB DEFAULT CHARACTER SET = ascii`,
+  );
+  const [recorded] = await connection.query<RowDataPacket[]>("SELECT * FROM migration");
+  const begun = new Set(recorded.filter((row) => row.finished === 0).map((row) => row.number));
+  // A file that this version does not know counts even when it was only begun.
+  const applied = recorded.filter((row) => row.finished === 1 || row.number > migrations.length);
+  for (const migration of outstanding(migrations, applied.map(appliedOf))) {
+    const { number, name, sql, checksum } = migration;
+    await connection.execute(
+      "REPLACE INTO migration (number, name, checksum, finished) VALUES (?, ?, ?, 0)",
+      [number, name, checksum],
+    );
+    try {
+      await connection.query(sql);
+    } catch (cause) {
+      const errno = serverErrno(cause);
+      if (errno === undefined || !begun.has(number) || !DONE_ALREADY.has(errno)) {
+        // Refused by the server, so not begun: what exists already is not ours, next time either.
+        if (errno !== undefined && !begun.has(number)) {
+          await connection.execute("DELETE FROM migration WHERE number = ?", [number]);
+        }
+        throw new SchemaMismatch(`migration ${name} failed: ${messageOf(cause)}`, { cause });
+      }
+    }
+    await connection.execute("UPDATE migration SET finished = 1 WHERE number = ?", [number]);
+  }
+}
+
+function appliedOf(row: Row): Applied {
+  return { number: int(row, "number"), name: str(row, "name"), checksum: str(row, "checksum") };
 }
 
 function messageOf(error: unknown): string {

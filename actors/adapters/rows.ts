@@ -1,11 +1,11 @@
 /**
- * What both databases' adapters share: checked reading of columns, and the key that makes names
- * unique. No SQL and no driver.
+ * What both databases' adapters share: rows of the driver into rows of the port, checked, and the
+ * key that makes names unique. No SQL and no driver.
  *
  * A column of another type than expected is a broken schema: reading it throws, it is never cast.
  */
 
-import type { Message } from "../ports.ts";
+import type { GroupRow, MemberRow, Message, PersonRow, UserRow } from "../ports.ts";
 
 /** A row as either driver gives it. */
 export type Row = Readonly<Record<string, unknown>>;
@@ -33,11 +33,34 @@ export function intOr0(row: Row, column: string): number {
   return row[column] === null ? 0 : int(row, column);
 }
 
-/** A member's role. */
-export function role(row: Row, column: string): "creator" | "normal" {
+function role(row: Row, column: string): "creator" | "normal" {
   const value = str(row, column);
   if (value === "creator" || value === "normal") return value;
   throw new TypeError(`column ${column} holds "${value}", not a role`);
+}
+
+/** A person from columns id, name. */
+export function person(row: Row): PersonRow {
+  return { id: int(row, "id"), name: str(row, "name") };
+}
+
+/** A user from columns id, name, password. */
+export function userRow(row: Row | undefined): UserRow | undefined {
+  if (row === undefined) return undefined;
+  return { ...person(row), hash: str(row, "password") };
+}
+
+/** A group from columns id, groupname, groupdesc; its members from id, name, grouprole. */
+export function groupRow(row: Row, members: readonly Row[]): GroupRow {
+  return {
+    id: int(row, "id"),
+    groupname: str(row, "groupname"),
+    groupdesc: str(row, "groupdesc"),
+    users: members.map((member): MemberRow => ({
+      ...person(member),
+      role: role(member, "grouprole"),
+    })),
+  };
 }
 
 /** A message from columns mid, cid, sender, name, ts, toid, groupid, msg, extra. */

@@ -16,14 +16,9 @@ import type {
   Receipt,
   UserId,
 } from "../ports.ts";
+import { AFTER_ALL_MIDS, NO_SUCH_TARGET, NOT_PERMITTED, receivedHere } from "./batch.ts";
 import { int, message, page, str } from "./rows.ts";
 import { type SqlitePeople, transaction } from "./sqlite_people.ts";
-
-/** After every mid: their alphabet ends with Z. */
-const AFTER_ALL_MIDS = "~";
-
-const NO_SUCH_TARGET: AppendOutcome = { status: "no_such_target" };
-const NOT_PERMITTED: AppendOutcome = { status: "not_permitted" };
 
 // Text with a NUL is cut when read as text (node:sqlite), so free text is read as bytes.
 const MESSAGE = `m.mid, CAST(m.cid AS BLOB) AS cid, m.sender, u.name, m.ts, m.toid, m.groupid,
@@ -137,25 +132,6 @@ export class SqliteMessages {
     const end = before === "" ? AFTER_ALL_MIDS : before;
     return page(this.#sql.historyOf.all(groupid, end, limit + 1), limit);
   }
-}
-
-/** Which of the batch's own messages have receipts in it: mid ⇒ users. */
-function receivedHere(
-  appends: readonly Append[],
-  receipts: readonly Receipt[],
-): Map<Mid, UserId[]> | undefined {
-  if (appends.length === 0 || receipts.length === 0) return undefined;
-  let oldest = AFTER_ALL_MIDS;
-  for (const { message } of appends) if (message.mid < oldest) oldest = message.mid;
-  let found: Map<Mid, UserId[]> | undefined;
-  for (const { user, mid } of receipts) {
-    if (mid < oldest) continue; // most receipts are for older messages
-    found ??= new Map();
-    const users = found.get(mid);
-    if (users === undefined) found.set(mid, [user]);
-    else users.push(user);
-  }
-  return found;
 }
 
 function prepare(db: DatabaseSync) {

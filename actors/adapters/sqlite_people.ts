@@ -7,16 +7,8 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
-import type {
-  ContactsRow,
-  GroupId,
-  GroupRow,
-  MemberRow,
-  PersonRow,
-  UserId,
-  UserRow,
-} from "../ports.ts";
-import { int, nameKey, role, type Row, str } from "./rows.ts";
+import type { ContactsRow, GroupId, GroupRow, PersonRow, UserId, UserRow } from "../ports.ts";
+import { groupRow, int, nameKey, person, str, userRow } from "./rows.ts";
 
 /** Users remembered, about 40 B each; when there are more, all are forgotten. */
 const MAX_USERS_CACHED = 500_000;
@@ -233,25 +225,4 @@ export function transaction<T>(db: DatabaseSync, work: () => T): T {
     if (db.isTransaction) db.exec("ROLLBACK");
     throw error;
   }
-}
-
-function userRow(row: Row | undefined): UserRow | undefined {
-  if (row === undefined) return undefined;
-  return { ...person(row), hash: str(row, "password") };
-}
-
-function person(row: Row): PersonRow {
-  return { id: int(row, "id"), name: str(row, "name") };
-}
-
-function groupRow(row: Row, members: readonly Row[]): GroupRow {
-  return {
-    id: int(row, "id"),
-    groupname: str(row, "groupname"),
-    groupdesc: str(row, "groupdesc"),
-    users: members.map((member): MemberRow => ({
-      ...person(member),
-      role: role(member, "grouprole"),
-    })),
-  };
 }

@@ -1,0 +1,128 @@
+/**
+ * StorePort on MySQL 8 or MariaDB 10.6 and later, which any number of nodes share.
+ *
+ * Invariant: what a call has resolved is committed; with innodb_flush_log_at_trx_commit=1, the
+ * servers' default, it is on disk. Every call ends within `totalMs`.
+ * Source: the tables in sql/mysql/, the contract in actors/ports.ts.
+ */
+
+import { type StorePort, StoreUnavailable } from "../ports.ts";
+import { loadMigrations, migrateMysql, type Migration, migrationsDir } from "./migrate.ts";
+import { Connections } from "./mysql_connections.ts";
+import { MysqlLink } from "./mysql_link.ts";
+import { MysqlMessages } from "./mysql_messages.ts";
+import { MysqlPeople } from "./mysql_people.ts";
+
+/** What may be changed. */
+export interface MysqlOptions {
+  /** Longest time of one call, retries included, ms. @default 5000 */
+  readonly totalMs?: number;
+  /** Connections for everything but commits, which have one of their own. @default 4 */
+  readonly poolSize?: number;
+  /** @default those in sql/mysql/ */
+  readonly migrations?: readonly Migration[];
+}
+
+const TOTAL_MS = 5_000;
+const POOL_SIZE = 4;
+
+/**
+ * Connects to a database and brings it to this program's schema.
+ *
+ * @param url mysql://user:password@host:port/database; the database exists.
+ * @throws {SchemaMismatch} When it is from a newer version or a migration was changed.
+ * @throws {StoreUnavailable} When it cannot be reached or refuses us; one sentence, no password.
+ */
+export async function openMysql(url: string, options: MysqlOptions = {}): Promise<StorePort> {
+  const { host, pathname } = parse(url);
+  const migrations = options.migrations ?? await loadMigrations(migrationsDir("mysql"));
+  const totalMs = options.totalMs ?? TOTAL_MS;
+  // A migration may take as long as it takes, so it is not the link's.
+  const connections = new Connections({ url, connectMs: totalMs, size: 1 });
+  try {
+    const connection = await connections.acquire();
+    try {
+      await migrateMysql(connection, migrations);
+    } finally {
+      connections.release(connection);
+    }
+  } catch (cause) {
+    if (!(cause instanceof Error) || !("code" in cause)) throw cause;
+    throw new StoreUnavailable(
+      `cannot use the MySQL database ${pathname.slice(1)} on ${host}: ${cause.message}`,
+      { cause },
+    );
+  } finally {
+    await connections.close();
+  }
+  return new MysqlStore(
+    new MysqlLink(url, { totalMs, poolSize: options.poolSize ?? POOL_SIZE }),
+  );
+}
+
+function parse(url: string): URL {
+  const parsed = URL.parse(url);
+  if (parsed?.protocol !== "mysql:" || parsed.pathname.length < 2) {
+    throw new Error("a MySQL URL looks like mysql://user:password@host:3306/database");
+  }
+  return parsed;
+}
+
+class MysqlStore implements StorePort {
+  readonly #link: MysqlLink;
+  readonly #messages: MysqlMessages;
+  readonly #people: MysqlPeople;
+
+  constructor(link: MysqlLink) {
+    this.#link = link;
+    this.#messages = new MysqlMessages(link);
+    this.#people = new MysqlPeople(link);
+  }
+
+  commit: StorePort["commit"] = (appends, receipts) => this.#messages.commit(appends, receipts);
+
+  pending: StorePort["pending"] = (user, after, limit) =>
+    this.#messages.pending(user, after, limit);
+
+  lastMid: StorePort["lastMid"] = (from, toid, groupid) =>
+    this.#messages.lastMid(from, toid, groupid);
+
+  historyWith: StorePort["historyWith"] = (user, peer, before, limit) =>
+    this.#messages.historyWith(user, peer, before, limit);
+
+  historyOf: StorePort["historyOf"] = (user, groupid, before, limit) =>
+    this.#messages.historyOf(user, groupid, before, limit);
+
+  register: StorePort["register"] = (name, hash) => this.#people.register(name, hash);
+
+  userById: StorePort["userById"] = (id) => this.#people.userById(id);
+
+  userByName: StorePort["userByName"] = (name) => this.#people.userByName(name);
+
+  setHash: StorePort["setHash"] = (id, hash) => this.#people.setHash(id, hash);
+
+  contacts: StorePort["contacts"] = (user) => this.#people.contacts(user);
+
+  addFriend: StorePort["addFriend"] = (user, friend) => this.#people.addFriend(user, friend);
+
+  createGroup: StorePort["createGroup"] = (user, name, desc) =>
+    this.#people.createGroup(user, name, desc);
+
+  joinGroup: StorePort["joinGroup"] = (user, group) => this.#people.joinGroup(user, group);
+
+  group: StorePort["group"] = (id) => this.#people.group(id);
+
+  saveToken: StorePort["saveToken"] = (tokenId, user, expires) =>
+    this.#people.saveToken(tokenId, user, expires);
+
+  tokenOwner: StorePort["tokenOwner"] = (tokenId, now) => this.#people.tokenOwner(tokenId, now);
+
+  revokeToken: StorePort["revokeToken"] = (user, tokenId) =>
+    this.#people.revokeToken(user, tokenId);
+
+  secret: StorePort["secret"] = (name, fresh) => this.#people.secret(name, fresh);
+
+  close(): Promise<void> {
+    return this.#link.close();
+  }
+}
