@@ -36,7 +36,10 @@ export interface Opened {
 export interface InLane {
   readonly opened: readonly Opened[];
   readonly bytes: Uint8Array;
-  /** Rows of {@linkcode IN_COLUMNS}: conn, seq, offset, length. */
+  /**
+   * Rows of {@linkcode IN_COLUMNS}: conn, seq, offset, length. The seq counts all frames of the
+   * worker's connections, so that it grows with time.
+   */
   readonly frames: Float64Array;
   /** Pairs: conn, highest push number that the socket has taken (v1's receipt). */
   readonly written: Float64Array;
@@ -51,9 +54,14 @@ export interface OutLane {
   readonly bytes: Uint8Array;
   /** Rows of {@linkcode OUT_COLUMNS}: conn, offset, length, push number (or a mark below). */
   readonly frames: Float64Array;
-  /** Pairs: conn, seq up to which its frames are finished and need no replay. */
+  /**
+   * Rows of {@linkcode DONE_COLUMNS}: conn, seq up to which its frames are finished and need no
+   * replay, number of frames that are not finished.
+   */
   readonly done: Float64Array;
 }
+/** Columns of `OutLane.done`. */
+export const DONE_COLUMNS = 3;
 /** Columns of `OutLane.frames`. */
 export const OUT_COLUMNS = 4;
 /** In the push column: an answer, of which nobody needs to know when it is written. */

@@ -191,6 +191,11 @@ export class Session {
     this.#finishedSeq = seq;
   }
 
+  /** Frames that came and are not finished. */
+  get unfinished(): number {
+    return this.mailbox.length + this.#open.length;
+  }
+
   /** Every frame up to this number is finished. */
   get finishedSeq(): number {
     const first = this.#open[0];

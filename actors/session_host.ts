@@ -12,6 +12,7 @@ import { GroupCache } from "./group_cache.ts";
 import type { Answer, Host, SessionSettings } from "./handlers/types.ts";
 import { HybridClock } from "./hlc.ts";
 import {
+  DONE_COLUMNS,
   IN_COLUMNS,
   type InLane,
   type Opened,
@@ -500,11 +501,12 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     if (this.#frames.length === 0 && this.#touched.size === 0 && this.#memos.length === 0) {
       return undefined;
     }
-    const done = new Float64Array(this.#touched.size * 2);
+    const done = new Float64Array(this.#touched.size * DONE_COLUMNS);
     let at = 0;
     for (const session of this.#touched) {
       done[at++] = session.conn;
       done[at++] = session.finishedSeq;
+      done[at++] = session.unfinished;
     }
     this.#touched.clear();
     const bytes = this.#bytes.take();

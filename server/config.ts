@@ -4,6 +4,7 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
+import { NetworkSet } from "./ip_address.ts";
 
 /** One flag: `--name VALUE`, or the environment's `CHAT_NAME`. */
 export interface Flag {
@@ -86,7 +87,7 @@ export interface Config {
   readonly passwordCost: { readonly memoryKib: number; readonly passes: number };
   readonly heartbeatSeconds: number;
   readonly proxyProtocol: boolean;
-  readonly trustedProxies: readonly string[];
+  readonly trustedProxies: NetworkSet;
   readonly logLevel: LogLevel;
 }
 
@@ -159,7 +160,7 @@ export function readConfig(
       passwordCost: passwordCost(text("password-cost")),
       heartbeatSeconds: integer(text("heartbeat"), "heartbeat", 1, MAX_HEARTBEAT_SECONDS),
       proxyProtocol: choice(text("proxy-protocol"), "proxy-protocol", ["on", "off"]) === "on",
-      trustedProxies: text("trusted-proxies").split(",").filter((s) => s !== ""),
+      trustedProxies: networks(text("trusted-proxies"), "trusted-proxies"),
       logLevel: choice(text("log-level"), "log-level", LOG_LEVELS),
     },
   };
@@ -200,6 +201,12 @@ function choice<T extends string>(text: string, flag: string, options: readonly 
     throw new ConfigError(`--${flag} takes one of ${options.join(", ")}, not "${text}"`);
   }
   return found;
+}
+
+function networks(text: string, flag: string): NetworkSet {
+  const set = NetworkSet.parse(text);
+  if (typeof set === "string") throw new ConfigError(`--${flag}: ${set}`);
+  return set;
 }
 
 function url(text: string, flag: string, protocols: readonly string[]): string | undefined {

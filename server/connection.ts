@@ -59,9 +59,10 @@ export class Connection {
   readonly remote: string;
   /** What the session has reached; undefined until it says so. */
   memo: SessionMemo | undefined;
-  /** Frames handed to the session, and how many of them are finished. */
-  sentSeq = 0;
+  /** Frames up to this number are finished. */
   doneSeq = 0;
+  /** Frames handed to the session that are not finished; as the session last said, and since. */
+  unfinished = 0;
   /** Highest push number queued. */
   lastPush = 0;
   /** When bytes last came, epoch ms to the accuracy of the owner's clock tick. */
@@ -138,16 +139,18 @@ export class Connection {
         returnBuffer(buffer);
         buffer = small;
       }
-      if (this.sentSeq - this.doneSeq > this.#limits.maxUnfinished) await this.#untilFinished();
+      if (this.unfinished > this.#limits.maxUnfinished) await this.#untilFinished();
     }
     if (buffer !== small) returnBuffer(buffer);
   }
 
-  /** The session has finished its frames up to `seq`. */
-  finished(seq: number): void {
+  /** The session has finished its frames up to `seq`; `unfinished` are in its hands. */
+  finished(seq: number, unfinished: number): void {
     if (seq > this.doneSeq) this.doneSeq = seq;
+    // Frames on their way to the session are not counted: the limit is exceeded by one turn's.
+    this.unfinished = unfinished;
     if (this.#resumeReading === undefined) return;
-    if (this.sentSeq - this.doneSeq > this.#limits.maxUnfinished / 2) return;
+    if (unfinished > this.#limits.maxUnfinished / 2) return;
     this.#resumeReading();
     this.#resumeReading = undefined;
   }

@@ -7,6 +7,7 @@ import { MSGID } from "@chat/wire/messages.ts";
 import type { Config } from "./config.ts";
 import { type CloseReason, Connection } from "./connection.ts";
 import type { Log } from "./log.ts";
+import { readProxyHeader } from "./proxied_socket.ts";
 import type { SessionPool } from "./session_pool.ts";
 
 /** Bytes that may wait for a slow reader before it is closed; its messages stay pending. */
@@ -17,6 +18,9 @@ const MAX_UNFINISHED = 512;
 const TICK_MS = 500;
 /** What a client is told to wait after a node stopped, ms; each adds its own jitter. */
 const RECONNECT_MS = 500;
+
+/** How often a missing PROXY header is worth a warning, ms. */
+const HEADER_WARN_MS = 60_000;
 
 const PING = new TextEncoder().encode(`{"msgid":${MSGID.PING}}\n`);
 const NOTHING = new Uint8Array(0);
@@ -33,6 +37,10 @@ export class Gateway {
   /** Time of the last tick: reading the clock for every frame would cost more than it tells. */
   #now = Date.now();
   #drained: (() => void) | undefined;
+  /** Accepted from a proxy, header not complete. */
+  readonly #headerless = new Set<Deno.Conn>();
+  #headerWarnedAt = 0;
+  #stopping = false;
 
   /** @param onClosed Told of each connection that has closed. */
   constructor(config: Config, pool: SessionPool, log: Log, onClosed: (conn: number) => void) {
@@ -53,8 +61,10 @@ export class Gateway {
 
   /** Stops accepting, says BYE to all, and waits until they are closed, at most `ms`. */
   async stop(ms: number): Promise<void> {
+    this.#stopping = true;
     this.#listener?.close();
     await this.#accepting;
+    for (const socket of this.#headerless) closeQuietly(socket);
     clearInterval(this.#tick);
     const { connections } = this.#pool;
     if (connections.size === 0) return;
@@ -92,6 +102,29 @@ export class Gateway {
     }
     const peer = socket.remoteAddr;
     const remote = peer.transport === "tcp" ? peer.hostname : "";
+    const { proxyProtocol, trustedProxies } = this.#config;
+    if (proxyProtocol && trustedProxies.has(remote)) void this.#openProxied(socket, remote);
+    else this.#start(socket, remote, NOTHING);
+  }
+
+  /** Anybody else's header is no header: what it says would be believed. Never rejects. */
+  async #openProxied(socket: Deno.Conn, proxy: string): Promise<void> {
+    this.#headerless.add(socket);
+    const header = await readProxyHeader(socket);
+    this.#headerless.delete(socket);
+    if (header.ok && !this.#stopping) {
+      this.#start(socket, header.source?.hostname ?? proxy, header.rest);
+      return;
+    }
+    closeQuietly(socket);
+    if (header.ok) return;
+    // A balancer that sends none loses every client: an operator must see that, but not each time.
+    const level = this.#now - this.#headerWarnedAt > HEADER_WARN_MS ? "warn" : "debug";
+    if (level === "warn") this.#headerWarnedAt = this.#now;
+    this.#log[level]("no PROXY header", { proxy, reason: header.reason });
+  }
+
+  #start(socket: Deno.Conn, remote: string, rest: Uint8Array): void {
     const connection: Connection = new Connection(
       this.#pool.nextConn(),
       socket,
@@ -105,7 +138,7 @@ export class Gateway {
       () => this.#now,
     );
     this.#pool.open(connection);
-    void connection.run(NOTHING); // never rejects
+    void connection.run(rest); // never rejects
   }
 
   #closed(connection: Connection, reason: CloseReason): void {
@@ -114,6 +147,7 @@ export class Gateway {
     this.#log.debug("connection closed", {
       conn: connection.conn,
       user: connection.memo?.user ?? 0,
+      remote: connection.remote,
       reason,
     });
     if (this.#pool.connections.size === 0) this.#drained?.();
@@ -133,5 +167,12 @@ export class Gateway {
         connection.send(PING);
       }
     }
+  }
+}
+
+function closeQuietly(socket: Deno.Conn): void {
+  try {
+    socket.close();
+  } catch { // it was closed before
   }
 }

@@ -8,6 +8,7 @@
  */
 
 import {
+  DONE_COLUMNS,
   IN_COLUMNS,
   type InLane,
   type Opened,
@@ -33,6 +34,8 @@ const PACK_ABOVE_BYTES = 16 * 1024 * 1024;
 
 interface Seat {
   readonly index: number;
+  /** Number of the last frame, over all its connections. */
+  seq: number;
   link: Link | undefined;
   bytes: TurnBytes;
   frames: Rows;
@@ -56,6 +59,7 @@ export class SessionPool {
     for (let index = 0; index < workers; index++) {
       this.#seats.push({
         index,
+        seq: 0,
         link: undefined,
         bytes: new TurnBytes(),
         frames: new Rows(1024),
@@ -120,7 +124,8 @@ export class SessionPool {
   /** A frame of a connection, in stream order. */
   frame(connection: Connection, bytes: Uint8Array, start: number, end: number): void {
     const seat = this.#seatOf(connection);
-    seat.frames.add4(connection.conn, ++connection.sentSeq, seat.bytes.length, end - start);
+    seat.frames.add4(connection.conn, ++seat.seq, seat.bytes.length, end - start);
+    connection.unfinished++;
     seat.bytes.addRange(bytes, start, end);
     seat.link?.touch();
   }
@@ -159,8 +164,8 @@ export class SessionPool {
     for (const connection of this.#dirty) connection.flush();
     this.#dirty = [];
     const { done } = lane;
-    for (let i = 0; i < done.length; i += 2) {
-      connections.get(done[i] ?? 0)?.finished(done[i + 1] ?? 0);
+    for (let i = 0; i < done.length; i += DONE_COLUMNS) {
+      connections.get(done[i] ?? 0)?.finished(done[i + 1] ?? 0, done[i + 2] ?? 0);
     }
     this.#release(this.#seat(index));
   }

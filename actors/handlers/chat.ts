@@ -16,6 +16,7 @@ import {
 } from "@chat/wire/messages.ts";
 import { historyText } from "../push_text.ts";
 import { MSGID } from "@chat/wire/messages.ts";
+import { WORKER_SPAN } from "../lane.ts";
 import type { Turn } from "../mailbox.ts";
 import { type Session, targetKey } from "../session.ts";
 import type { Handler, Host } from "./types.ts";
@@ -165,9 +166,12 @@ function checkOrder(session: Session, draft: Draft, host: Host): void {
   session.refused = undefined;
 }
 
-/** A v1 message's own id: the same when its frame is handled again by a restarted worker. */
+/**
+ * A v1 message's own id: the same when its frame is handled again by a restarted worker, and growing
+ * with time, so that the store's index of them grows at one end.
+ */
 function classicCid(session: Session, host: Host): string {
-  return `~${host.settings.nodeId}.${session.conn}.${session.seq}`;
+  return `~${host.settings.nodeId}.${session.conn % WORKER_SPAN}.${session.seq}`;
 }
 
 function extraText(rest: Record<string, unknown>): string {
