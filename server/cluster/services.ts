@@ -57,7 +57,10 @@ export async function startMariaDb(options: MariaDbOptions): Promise<UrlService>
   const data = join(dir, "mariadb");
   // Only root is asked whom to run as, and refuses to run as root unless told so.
   const user = Deno.uid() === 0 ? ["--user=root"] : [];
-  await installDb(binaries.mariadbInstallDb, data, user, options.signal);
+  // Its own: a starting MariaDB removes what looks like its temporary tables, all others' included.
+  const env = { PATH: CHILD_PATH, TMPDIR: join(dir, "mariadb-tmp") };
+  await Deno.mkdir(env.TMPDIR, { recursive: true });
+  await installDb(binaries.mariadbInstallDb, { data, user, env, signal: options.signal });
   const init = join(dir, "mariadb-init.sql");
   await Deno.writeTextFile(
     init,
@@ -89,7 +92,7 @@ export async function startMariaDb(options: MariaDbOptions): Promise<UrlService>
           "--innodb-log-file-size=32M",
         ],
         cwd: dir,
-        env: { PATH: CHILD_PATH },
+        env,
         output,
       }),
     // The pid tells our own from another that took the port; 10 is the handshake's version.
@@ -139,9 +142,12 @@ export async function startRedis(options: ServiceOptions): Promise<UrlService> {
 /** Creates the system tables, all or nothing: a half-made directory would never start. */
 async function installDb(
   program: string,
-  data: string,
-  user: string[],
-  signal?: AbortSignal,
+  { data, user, env, signal }: {
+    readonly data: string;
+    readonly user: readonly string[];
+    readonly env: Record<string, string>;
+    readonly signal: AbortSignal | undefined;
+  },
 ): Promise<void> {
   if (await exists(data)) return;
   const fresh = `${data}.new`;
@@ -158,7 +164,7 @@ async function installDb(
       "--skip-test-db",
       "--skip-name-resolve",
     ],
-    env: { PATH: CHILD_PATH },
+    env,
     output: `${data}-install.log`,
   });
   const limit = AbortSignal.any([AbortSignal.timeout(INSTALL_DB_MS), ...signal ? [signal] : []]);
