@@ -24,7 +24,7 @@ import { startCluster } from "./suite/cluster.ts";
 import { measure, measureFloor, type Sample } from "./suite/measure.ts";
 import { renderTable, type Row, summarise } from "./suite/table.ts";
 import { externalTarget, startFloor, startServer, type Target } from "./suite/targets.ts";
-import { choose, type Workload, WORKLOADS } from "./suite/workloads.ts";
+import { choose, UsageError, type Workload, WORKLOADS } from "./suite/workloads.ts";
 
 const Options = z.object({
   _: z.array(z.coerce.string()),
@@ -105,13 +105,19 @@ async function floorSample(workload: Workload, options: Options): Promise<Sample
 }
 
 /** A sample, or one whose failure says why there is none: one broken workload stops no other. */
-async function attempt(name: string, run: () => Promise<Sample>): Promise<Sample> {
+async function attempt(
+  name: string,
+  interrupted: AbortSignal,
+  run: () => Promise<Sample>,
+): Promise<Sample> {
   try {
+    interrupted.throwIfAborted();
     const sample = await run();
     const failed = sample.failures.length > 0 ? ` FAILED: ${sample.failures.join("; ")}` : "";
     log(`  ${name}: ${+sample.value.toFixed(2)}${failed}`);
     return sample;
   } catch (error) {
+    interrupted.throwIfAborted();
     log(`  ${name}: ${error}`);
     return { value: 0, failures: [String(error).split("\n").slice(0, 3).join(" ")] };
   }
@@ -129,7 +135,11 @@ function byFloor(workloads: readonly Workload[]): Workload[][] {
   return [...groups.values()];
 }
 
-async function runAll(workloads: readonly Workload[], options: Options): Promise<Row[]> {
+async function runAll(
+  workloads: readonly Workload[],
+  options: Options,
+  interrupted: AbortSignal,
+): Promise<Row[]> {
   const samples = new Map<Workload, Sample[]>(workloads.map((w) => [w, []]));
   const floors = new Map<Workload, (Sample | undefined)[]>(workloads.map((w) => [w, []]));
   for (const group of byFloor(workloads)) {
@@ -138,14 +148,17 @@ async function runAll(workloads: readonly Workload[], options: Options): Promise
       const [first] = due;
       if (first === undefined) break;
       log(`run ${run} of ${options.runs}`);
-      const floor = first.floor === undefined ? undefined : await attempt("floor", async () => {
-        const sample = await floorSample(first, options);
-        if (sample === undefined) throw new Error("no floor");
-        return sample;
-      });
+      const floor = first.floor === undefined
+        ? undefined
+        : await attempt("floor", interrupted, async () => {
+          const sample = await floorSample(first, options);
+          if (sample === undefined) throw new Error("no floor");
+          return sample;
+        });
       for (const workload of due) {
         const sample = await attempt(
           workload.name,
+          interrupted,
           () => withTargets(workload, options, (targets) => measure(targets, workload, options)),
         );
         samples.get(workload)?.push(sample);
@@ -160,12 +173,18 @@ async function runAll(workloads: readonly Workload[], options: Options): Promise
   }));
 }
 
-async function main(): Promise<number> {
-  const options = Options.parse(parseArgs(Deno.args, {
+function readOptions(): Options {
+  const parsed = Options.safeParse(parseArgs(Deno.args, {
     default: { runs: 3, secs: 5, warm: 1 },
     boolean: ["cluster", "list"],
     string: ["against", "json"],
   }));
+  if (!parsed.success) throw new UsageError(z.prettifyError(parsed.error));
+  return parsed.data;
+}
+
+async function main(interrupted: AbortSignal): Promise<number> {
+  const options = readOptions();
   if (options.list) {
     for (const w of WORKLOADS) console.log(`${w.name.padEnd(18)} ${w.about}`);
     return 0;
@@ -178,7 +197,7 @@ async function main(): Promise<number> {
     flushUs: await flushMicros(),
     loadAverage: Deno.loadavg()[0] ?? 0,
   };
-  const rows = await runAll(workloads, options);
+  const rows = await runAll(workloads, options, interrupted);
   const references = new Map(Object.entries(reference.figures));
   console.log(
     `\n${machine.cores} cores shared with the load generator, Deno ${machine.deno}, ` +
@@ -204,4 +223,12 @@ async function main(): Promise<number> {
   return rows.some((row) => row.samples.some((s) => s.failures.length > 0)) ? 1 : 0;
 }
 
-if (import.meta.main) Deno.exit(await withChildren(main));
+if (import.meta.main) {
+  try {
+    Deno.exit(await withChildren(main));
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    log(error.message);
+    Deno.exit(2);
+  }
+}

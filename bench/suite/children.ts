@@ -91,19 +91,27 @@ export async function stopAll(): Promise<void> {
 
 /**
  * Runs `main` and stops every process afterwards, also when it throws and on SIGINT and SIGTERM.
+ *
+ * @param main Must end soon after `interrupted` aborts; what it waits for then fails, as all
+ *   processes end, so that its `finally` blocks clean up.
  * @returns What `main` returned, or 130 when a signal ended it.
  */
-export async function withChildren(main: () => Promise<number>): Promise<number> {
+export async function withChildren(
+  main: (interrupted: AbortSignal) => Promise<number>,
+): Promise<number> {
   Deno.env.set("NO_COLOR", "1"); // for the children, whose words go into our messages
-  let interrupt = () => {};
-  const interrupted = new Promise<number>((resolve) => interrupt = () => resolve(130));
+  const controller = new AbortController();
+  const interrupt = () => {
+    controller.abort();
+    void stopAll(); // awaited below, where all are stopped again
+  };
   Deno.addSignalListener("SIGINT", interrupt);
   Deno.addSignalListener("SIGTERM", interrupt);
-  const work = main();
-  // After a signal nobody waits for `main`, which then fails because its processes end.
-  work.catch(() => {});
   try {
-    return await Promise.race([work, interrupted]);
+    return await main(controller.signal);
+  } catch (error) {
+    if (controller.signal.aborted) return 130;
+    throw error;
   } finally {
     await stopAll();
     Deno.removeSignalListener("SIGINT", interrupt);

@@ -259,10 +259,15 @@ export const WORKLOADS: readonly Workload[] = [
   },
 ];
 
+/** A wrong command line: the message says what is wrong, and a stack would say nothing more. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
 /**
  * The workloads asked for.
  * @param names Of workloads, or beginnings of names ("pairs"); none: all that fit `cluster`.
- * @throws {Error} For a name that fits none.
+ * @throws {UsageError} For a name that fits none.
  */
 export function choose(names: readonly string[], cluster: boolean): Workload[] {
   if (names.length === 0) {
@@ -270,7 +275,9 @@ export function choose(names: readonly string[], cluster: boolean): Workload[] {
   }
   for (const name of names) {
     if (!WORKLOADS.some((w) => w.name === name || w.name.startsWith(`${name}-`))) {
-      throw new Error(`no workload ${name}; there are ${WORKLOADS.map((w) => w.name).join(", ")}`);
+      throw new UsageError(
+        `no workload ${name}; there are ${WORKLOADS.map((w) => w.name).join(", ")}`,
+      );
     }
   }
   // A full name means just that one: "pairs-50" is not also "pairs-50-v2".
