@@ -157,7 +157,8 @@ export const CASES: Record<string, (cluster: Cluster) => Promise<void>> = {
     await b.bus.claim(7, 1, false);
 
     await b.bus.close();
-    await until(() => a.seen.downs.length > 0, SOON_MS, "the goodbye comes");
+    // Long before its lease would have run out.
+    await until(() => a.seen.downs.length > 0, cluster.leaseMs / 3, "the goodbye comes");
 
     assertEquals(a.seen.downs, [b.bus.node]);
     assertEquals(await a.bus.claim(7, 2, false), GRANTED);

@@ -1,7 +1,8 @@
 /** The Redis bus against what befalls a Redis, its connections, and other nodes. */
 
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
-import { openRedisBus, type RedisBus } from "../actors/adapters/redis_bus.ts";
+import { openRedisBus, type RedisBus, type RedisBusOptions } from "../actors/adapters/redis_bus.ts";
+import { Pulse } from "../actors/adapters/redis_pulse.ts";
 import type { Claim } from "../actors/ports.ts";
 import { freePort, startRedis, type UrlService } from "../server/cluster/services.ts";
 import { BusProcess, type Member, Seen, until } from "./bus_process.ts";
@@ -37,14 +38,13 @@ class Bench implements AsyncDisposable {
     return new Bench(redis, await RedisView.open(redis.url), dir);
   }
 
-  async join(node: string, options: { port?: number; maxQueuedUnits?: number } = {}) {
-    const { port = this.redis.port, maxQueuedUnits } = options;
-    const bus = openRedisBus({
-      url: `redis://127.0.0.1:${port}`,
-      node,
-      leaseMs: LEASE_MS,
-      ...(maxQueuedUnits === undefined ? {} : { maxQueuedUnits }),
-    });
+  async join(
+    node: string,
+    options: { port?: number } & Partial<RedisBusOptions> = {},
+  ): Promise<Here> {
+    const { port = this.redis.port, ...others } = options;
+    const url = `redis://127.0.0.1:${port}`;
+    const bus = openRedisBus({ url, node, leaseMs: LEASE_MS, ...others });
     const here: Here = { bus, seen: new Seen() };
     this.#members.push(here);
     await bus.start(here.seen);
@@ -114,6 +114,25 @@ Deno.test("the Redis bus survives a Redis that is killed and comes back empty", 
   assertEquals(await b.bus.claim(1, 2, false), { granted: false });
   assertEquals(await a.bus.claim(2, 2, false), { granted: false });
   assertEquals([a.seen.downs, b.seen.downs], [[], []], "an outage of Redis killed a node");
+});
+
+Deno.test("after a restart of Redis other nodes have a lease's time to come back", async () => {
+  await using bench = await Bench.open();
+  await using proxy = new FaultProxy(bench.redis.port);
+  const leaseMs = 1_000;
+  const a = await bench.join("a", { leaseMs, beatMs: 50 });
+  const b = await bench.join("b", { leaseMs, beatMs: 50, port: proxy.port });
+  await talk(a, b);
+
+  proxy.refuse();
+  await bench.redis.kill9();
+  await bench.redis.restart();
+  await until(() => a.seen.resets > 0, RECOVERY_MS, "it is told to reset");
+  const upAt = performance.now();
+  await until(() => a.seen.downs.length > 0, 2 * leaseMs, "the other is given up");
+
+  const waitedMs = performance.now() - upAt;
+  assert(waitedMs > 0.9 * leaseMs, `given up after ${waitedMs} ms`);
 });
 
 Deno.test("a FLUSHALL makes every node reset within a beat or two", async () => {
@@ -323,6 +342,28 @@ Deno.test("options that cannot work are refused by name", () => {
   assertThrows(() => openRedisBus({ url, node: "a b" }), TypeError, "node");
   assertThrows(() => openRedisBus({ url, node: "" }), TypeError, "node");
   assertThrows(() => openRedisBus({ url, node: "a", leaseMs: 10, beatMs: 5 }), RangeError, "lease");
+});
+
+Deno.test("the pulse calls a connection dead after three beats without any sign", () => {
+  const pulse = new Pulse();
+  const signs = { answers: 0, messages: 0 };
+  const beat = (comesBack: boolean) => {
+    const number = pulse.next();
+    if (comesBack) [0, 1].forEach(() => pulse.echo(number));
+    return pulse.judge(signs);
+  };
+
+  signs.answers = signs.messages = 1;
+  assertEquals([beat(true), pulse.isUp], [undefined, true]);
+  signs.answers++;
+  assertEquals([beat(false), beat(false)], [undefined, undefined]);
+  assertEquals(beat(false), "nothing comes through the subscription");
+
+  signs.messages++;
+  assertEquals(beat(false), "Redis does not answer");
+
+  for (let i = 0; i < 5; i++, signs.answers++, signs.messages++) beat(false);
+  assertEquals(beat(false), "own beats do not come back");
 });
 
 /**
