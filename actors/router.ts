@@ -83,18 +83,19 @@ export class Router {
     this.#later = later;
   }
 
-  /** Pushes a message to one user, if online. */
-  pushTo(message: Message, user: UserId, notify: boolean): void {
+  /** Pushes a message to one user; false when that user is offline. */
+  pushTo(message: Message, user: UserId, notify: boolean): boolean {
     const place = this.#replica.place(user);
-    if (place === 0) return;
+    if (place === 0) return false;
     if (place > 0 && place % WORKER_SPAN === this.#self) {
       this.#local.push(message, place, notify);
-      return;
+      return true;
     }
     const { pushes } = this.#parcel(place);
     const last = pushes[pushes.length - 1];
     if (last !== undefined && last.m === message) last.to.push(user);
     else pushes.push({ m: message, to: [user], notify });
+    return true;
   }
 
   /** Sends a receipt to the store of another node. */

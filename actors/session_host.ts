@@ -359,10 +359,15 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     this.#frame(session, JSON.stringify(message), session.handOverNumber());
   }
 
-  submit(session: Session, message: Message, req: string | number | undefined): void {
+  submit(
+    session: Session,
+    message: Message,
+    req: string | number | undefined,
+    urgent: boolean,
+  ): void {
     // A v1 client waits for no acknowledgement: its frame is finished once the store's thread has it.
     if (session.v === 2) session.holdFrame();
-    this.store.append({ session, seq: session.seq, req, message });
+    this.store.append({ session, seq: session.seq, req, message, urgent });
   }
 
   remember(session: Session): void {

@@ -8,7 +8,14 @@ import type { ThreadId } from "./link.ts";
 import type { Message, Mid, UserId } from "./ports.ts";
 import type { ActorSystem, Ref } from "./runtime.ts";
 import type { Session } from "./session.ts";
-import type { Outcomes, RefusedOutcome, StoreCall, StoreCalls, StoreMessage } from "./store.ts";
+import {
+  type Outcomes,
+  packRow,
+  type RefusedOutcome,
+  type StoreCall,
+  type StoreCalls,
+  type StoreMessage,
+} from "./store.ts";
 
 /** Deadline of a question to the store, ms: above the adapters' own (5 s). */
 const CALL_MS = 8_000;
@@ -20,6 +27,8 @@ export interface Submission {
   /** The client's `req`, echoed in the answer. */
   readonly req: string | number | undefined;
   readonly message: Message;
+  /** See `StoreMessage`'s append. */
+  readonly urgent: boolean;
 }
 
 /** What became of a submission. */
@@ -35,7 +44,8 @@ export class StoreClient {
   readonly #waiting = new Map<number, Submission>();
   #next = 1;
   #generation = 0;
-  #rows: Message[] = [];
+  #rows: (string | number)[] = [];
+  #urgent = false;
   #firstRow = 0;
   #pairs: (UserId | Mid)[] = [];
   #scheduled = false;
@@ -72,7 +82,8 @@ export class StoreClient {
     const n = this.#next++;
     this.#waiting.set(n, submission);
     if (this.#rows.length === 0) this.#firstRow = n;
-    this.#rows.push(submission.message);
+    packRow(this.#rows, submission.message);
+    if (submission.urgent) this.#urgent = true;
     this.#schedule();
   }
 
@@ -96,13 +107,16 @@ export class StoreClient {
     this.#generation = 0;
     this.#rows = [];
     for (const [n, { message }] of this.#waiting) {
+      const rows: (string | number)[] = [];
+      packRow(rows, message);
       this.#store.tell({
         type: "append",
         worker: this.#system.thread,
         run: this.#run,
         generation: 0,
         first: n,
-        rows: [message],
+        rows,
+        urgent: true,
       });
     }
   }
@@ -130,7 +144,9 @@ export class StoreClient {
         generation: this.#generation,
         first: this.#firstRow,
         rows: this.#rows,
+        urgent: this.#urgent,
       });
+      this.#urgent = false;
       this.#rows = [];
     }
     if (this.#pairs.length > 0) {

@@ -137,20 +137,23 @@ function submit(session: Session, draft: Draft, prev: string, key: number, host:
     extra,
     prev,
   };
+  // A v1 client is promised nothing: once all recipients have it pushed, the commit may wait.
+  let urgent = session.v === 2;
   if (groupid === 0) {
-    host.router.pushTo(message, toid, session.wantsDelivered);
+    if (!host.router.pushTo(message, toid, session.wantsDelivered)) urgent = true;
   } else {
     const group = host.groups.peek(groupid);
     if (group === undefined || !group.memberSet.has(session.user)) {
       // The store decides at commit: it may know of a join that this worker has yet to hear of.
+      urgent = true;
     } else {
       for (const member of group.members) {
-        if (member !== session.user) host.router.pushTo(message, member, false);
+        if (member !== session.user && !host.router.pushTo(message, member, false)) urgent = true;
       }
     }
   }
   session.sent.set(key, message.mid);
-  host.submit(session, message, req);
+  host.submit(session, message, req, urgent);
 }
 
 /**

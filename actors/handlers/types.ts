@@ -52,8 +52,16 @@ export interface Host {
   reply(session: Session, message: Answer): void;
   /** Sends an answer already in text, one JSON object without the final newline. */
   replyText(session: Session, text: string): void;
-  /** Stores and pushes a chat; its CHAT_ACK or ERROR follows after the commit. */
-  submit(session: Session, message: Message, req: string | number | undefined): void;
+  /**
+   * Stores a chat; its CHAT_ACK or ERROR follows after the commit.
+   * @param urgent Somebody waits for that, or a recipient was not there for the push.
+   */
+  submit(
+    session: Session,
+    message: Message,
+    req: string | number | undefined,
+    urgent: boolean,
+  ): void;
   /** The session's login state changed: the main thread keeps a copy. */
   remember(session: Session): void;
   /** Reads pending rows for a session that has just begun. */
