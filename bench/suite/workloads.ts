@@ -249,6 +249,15 @@ export const WORKLOADS: readonly Workload[] = [
     oneNode: true,
   },
   {
+    name: "cross-while-login",
+    about: "10 pairs across nodes at 1,000/s, v2, while others log in without pause",
+    kind: "logins",
+    work: "open",
+    flags: { n: 10, rate: 1_000, v: 2, setup: 4 },
+    figure: "p50",
+    cluster: true,
+  },
+  {
     name: "storm-2000",
     about: "a node is killed, its 2,000 sessions RESUME on the other",
     kind: "storm",
