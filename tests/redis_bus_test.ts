@@ -151,6 +151,18 @@ Deno.test("a FLUSHALL makes every node reset within a beat or two", async () => 
   assertEquals([a.seen.downs, b.seen.downs], [[], []]);
 });
 
+Deno.test("a claim that finds the lease missing takes it again and makes the node reset", async () => {
+  await using bench = await Bench.open();
+  const a = await bench.join("a", { leaseMs: 8_000, beatMs: 2_000 }); // no beat comes before
+  await a.bus.claim(1, 1, false);
+
+  await bench.view.call("FLUSHALL");
+  assertEquals(await a.bus.claim(2, 2, false), GRANTED);
+
+  await until(() => a.seen.resets > 0, 1_000, "it is told to reset");
+  assertEquals(await bench.view.call("EXISTS", "chat:node:a"), 1);
+});
+
 for (const kind of ["normal", "pubsub"]) {
   Deno.test(`CLIENT KILL TYPE ${kind} costs a reset and nothing more`, async () => {
     await using bench = await Bench.open();

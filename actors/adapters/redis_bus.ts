@@ -325,7 +325,6 @@ export class RedisBus implements BusPort {
     this.#echoedAt = performance.now();
     if (!pulse.echo(number)) return;
     this.#connects++;
-    this.#peers.forgive();
     this.#sweepAt = performance.now() + this.#leaseMs; // by then all old leases have ended
     if (this.#connects > 1) this.#reset();
     else this.#started.resolve();

@@ -33,11 +33,6 @@ export class Peers {
     return isNew;
   }
 
-  /** Starts everybody's silence anew: this node could not have heard them. */
-  forgive(): void {
-    for (const node of this.#heard.keys()) this.#heard.set(node, this.#beats);
-  }
-
   /** Those whose leases are worth a look. */
   silent(): NodeId[] {
     return [...this.#heard.keys()].filter((node) => this.isSilent(node));
