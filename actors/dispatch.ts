@@ -63,6 +63,7 @@ export function refuse(
     errmsg,
   };
   if (errno === ERRNO.TRY_LATER.errno) answer.retryAfterMs = RETRY_AFTER_MS;
+  if (errno === ERRNO.TOO_FAST.errno) answer.retryAfterMs = Number(error.cause ?? RETRY_AFTER_MS);
   if (typeof raw.cid === "string" && raw.cid.length <= 64) answer.cid = raw.cid;
   if (typeof raw.req === "string" && raw.req.length <= 64) answer.req = raw.req;
   if (typeof raw.req === "number") answer.req = raw.req;

@@ -10,6 +10,7 @@ import type { BridgeMessage, BusParcel } from "./bridge.ts";
 import { dispatch, refuse, RETRY_AFTER_MS } from "./dispatch.ts";
 import { GroupCache } from "./group_cache.ts";
 import type { Answer, Host, SessionSettings } from "./handlers/types.ts";
+import type { GuardMessage } from "./guard.ts";
 import { HybridClock } from "./hlc.ts";
 import {
   DONE_COLUMNS,
@@ -84,6 +85,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   readonly passwords: PasswordPort;
   readonly signer: TokenSigner;
   readonly registry: Ref<RegistryMessage>;
+  readonly guard: Ref<GuardMessage>;
 
   readonly #system: ActorSystem;
   readonly #options: HostOptions;
@@ -108,6 +110,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     this.settings = options.settings;
     this.hlc = new HybridClock(() => this.clock.now(), options.random);
     this.registry = system.ref<RegistryMessage>(0, "registry");
+    this.guard = system.ref<GuardMessage>(0, "guard");
     this.presence = new PresenceWatch(
       this.clock,
       (user) => this.replica.place(user) !== 0,

@@ -70,6 +70,80 @@ export const FLAGS = [
     fallback: "127.0.0.1/32,::1/128",
     help: "who may send PROXY headers",
   },
+  {
+    name: "max-connections",
+    value: "N",
+    fallback: "20000",
+    help: "connections in all; one more gets BYE; 0: no limit",
+  },
+  {
+    name: "max-per-address",
+    value: "N",
+    fallback: "1000",
+    help: "connections from one address; 0: no limit",
+  },
+  {
+    name: "max-waiting",
+    value: "N",
+    fallback: "5000",
+    help: "connections that have not logged in; 0: no limit",
+  },
+  {
+    name: "login-seconds",
+    value: "SECONDS",
+    fallback: "600",
+    help: "time a connection may take to log in; 0: for ever",
+  },
+  {
+    name: "max-rate",
+    value: "N",
+    fallback: "20000",
+    help:
+      "frames a second of one connection: then it is read more slowly, told, and closed; 0: no limit",
+  },
+  {
+    name: "max-registrations",
+    value: "N",
+    fallback: "30",
+    help: "registrations a minute from one address; 0: no limit",
+  },
+  {
+    name: "max-failures",
+    value: "N",
+    fallback: "5",
+    help:
+      "failed log-ins of an account or address before each further one has to wait; 0: no limit",
+  },
+  {
+    name: "unlimited",
+    value: "CIDR,…",
+    fallback: "127.0.0.0/8,::1/128",
+    help: "addresses that no limit per address holds for",
+  },
+  {
+    name: "max-queued-kib",
+    value: "KIB",
+    fallback: "1024",
+    help: "what may wait for a client that reads slowly; beyond it it is closed",
+  },
+  {
+    name: "max-store-queue",
+    value: "N",
+    fallback: "50000",
+    help: "messages that may wait for a commit; further senders are told to try later",
+  },
+  {
+    name: "max-group",
+    value: "N",
+    fallback: "5000",
+    help: "members of a group; 0: no limit",
+  },
+  {
+    name: "max-friends",
+    value: "N",
+    fallback: "2000",
+    help: "friends of a user; 0: no limit",
+  },
   { name: "log-level", value: "LEVEL", fallback: "info", help: "debug, info, warn or error" },
 ] as const satisfies readonly Flag[];
 
@@ -88,7 +162,24 @@ export interface Config {
   readonly heartbeatSeconds: number;
   readonly proxyProtocol: boolean;
   readonly trustedProxies: NetworkSet;
+  readonly limits: Limits;
   readonly logLevel: LogLevel;
+}
+
+/** Limits an operator may change; 0 means none where the flag says so. */
+export interface Limits {
+  readonly connections: number;
+  readonly perAddress: number;
+  readonly waiting: number;
+  readonly loginMs: number;
+  readonly framesPerSecond: number;
+  readonly registrationsPerMinute: number;
+  readonly failures: number;
+  readonly unlimited: NetworkSet;
+  readonly queuedBytes: number;
+  readonly storeQueue: number;
+  readonly groupMembers: number;
+  readonly friends: number;
 }
 
 /** Severities, from the least. */
@@ -161,8 +252,30 @@ export function readConfig(
       heartbeatSeconds: integer(text("heartbeat"), "heartbeat", 1, MAX_HEARTBEAT_SECONDS),
       proxyProtocol: choice(text("proxy-protocol"), "proxy-protocol", ["on", "off"]) === "on",
       trustedProxies: networks(text("trusted-proxies"), "trusted-proxies"),
+      limits: limits(text),
       logLevel: choice(text("log-level"), "log-level", LOG_LEVELS),
     },
+  };
+}
+
+/** Most that a limit may be set to: what a counter holds without losing precision is far above. */
+const MOST = 1_000_000_000;
+
+function limits(text: (name: FlagName) => string): Limits {
+  const count = (name: FlagName, least = 0) => integer(text(name), name, least, MOST);
+  return {
+    connections: count("max-connections"),
+    perAddress: count("max-per-address"),
+    waiting: count("max-waiting"),
+    loginMs: count("login-seconds") * 1_000,
+    framesPerSecond: count("max-rate"),
+    registrationsPerMinute: count("max-registrations"),
+    failures: count("max-failures"),
+    unlimited: networks(text("unlimited"), "unlimited"),
+    queuedBytes: count("max-queued-kib", 64) * 1_024,
+    storeQueue: count("max-store-queue", 1),
+    groupMembers: count("max-group"),
+    friends: count("max-friends"),
   };
 }
 

@@ -21,6 +21,8 @@ export type CloseReason =
   | "protocol_error"
   | "silent"
   | "slow_reader"
+  | "login_timeout"
+  | "too_fast"
   | "ended_by_session"
   | "shutdown";
 
@@ -39,14 +41,27 @@ export interface ConnectionLimits {
   readonly maxQueuedBytes: number;
   /** Frames read but not finished, before reading stops. */
   readonly maxUnfinished: number;
+  /** Frames between two calls of `tick` before reading stops until the next; 0: no limit. */
+  readonly framesPerTick: number;
 }
 
 /** How long a last word (BYE) may take to reach the socket, ms. */
 const LAST_WORD_MS = 1_000;
 /** Most bytes in one write to a v2 client: bounds the copy that joins pieces. */
 const MAX_WRITE_BYTES = 256 * 1024;
+/** Ticks in a row over the rate before the peer is told, and before it is closed. */
+const TICKS_UNTIL_TOLD = 10;
+const TICKS_UNTIL_CLOSED = 60;
 /** A pending read holds this little, so that an idle connection is small; large reads borrow. */
 const IDLE_READ_BYTES = 512;
+
+const TOO_FAST = new TextEncoder().encode(
+  JSON.stringify({
+    msgid: MSGID.ERROR,
+    errno: ERRNO.TOO_FAST.errno,
+    errmsg: ERRNO.TOO_FAST.text,
+  }) + "\n",
+);
 
 interface Piece {
   readonly bytes: Uint8Array;
@@ -57,8 +72,8 @@ interface Piece {
 export class Connection {
   readonly conn: number;
   readonly remote: string;
-  /** What the session has reached; undefined until it says so. */
-  memo: SessionMemo | undefined;
+  /** When somebody was last logged in, or the connection began; epoch ms. */
+  loggedOutAt: number;
   /** Frames up to this number are finished. */
   doneSeq = 0;
   /** Frames handed to the session that are not finished; as the session last said, and since. */
@@ -81,6 +96,10 @@ export class Connection {
   #ending = false;
   #lastWord: ReturnType<typeof setTimeout> | undefined;
   #resumeReading: (() => void) | undefined;
+  #memo: SessionMemo | undefined;
+  /** Frames since the last tick, and for how many ticks they were too many. */
+  #frames = 0;
+  #ticksOver = 0;
 
   constructor(
     conn: number,
@@ -97,14 +116,32 @@ export class Connection {
     this.#events = events;
     this.#now = now;
     this.heardAt = now();
+    this.loggedOutAt = this.heardAt;
     this.#splitter = new FrameSplitter((bytes, start, end) => {
-      if (!this.#ending) events.onFrame(this, bytes, start, end);
+      if (this.#ending) return;
+      this.#frames++;
+      events.onFrame(this, bytes, start, end);
     });
+  }
+
+  /** What the session has reached; undefined until it says so. */
+  get memo(): SessionMemo | undefined {
+    return this.#memo;
+  }
+
+  set memo(memo: SessionMemo | undefined) {
+    if (this.user !== 0) this.loggedOutAt = this.#now();
+    this.#memo = memo;
   }
 
   /** 1 until the session says otherwise. */
   get v(): 1 | 2 {
-    return this.memo?.v ?? 1;
+    return this.#memo?.v ?? 1;
+  }
+
+  /** Who is logged in; 0 while nobody is. */
+  get user(): number {
+    return this.#memo?.user ?? 0;
   }
 
   /** Bytes that wait for the peer to read. */
@@ -139,7 +176,9 @@ export class Connection {
         returnBuffer(buffer);
         buffer = small;
       }
-      if (this.unfinished > this.#limits.maxUnfinished) await this.#untilFinished();
+      if (this.unfinished > this.#limits.maxUnfinished || this.#tooFast()) {
+        await this.#untilFinished();
+      }
     }
     if (buffer !== small) returnBuffer(buffer);
   }
@@ -149,9 +188,31 @@ export class Connection {
     if (seq > this.doneSeq) this.doneSeq = seq;
     // Frames on their way to the session are not counted: the limit is exceeded by one turn's.
     this.unfinished = unfinished;
-    if (this.#resumeReading === undefined) return;
-    if (unfinished > this.#limits.maxUnfinished / 2) return;
-    this.#resumeReading();
+    if (this.#resumeReading !== undefined) this.#mayResume();
+  }
+
+  /**
+   * Call at a steady pace: the rate limit counts frames from tick to tick. A peer over it is read
+   * no further until the next one; if it keeps on, it is told, and in the end closed.
+   */
+  tick(): void {
+    this.#ticksOver = this.#tooFast() ? this.#ticksOver + 1 : 0;
+    this.#frames = 0;
+    if (this.#ticksOver === TICKS_UNTIL_TOLD) this.send(TOO_FAST);
+    if (this.#ticksOver >= TICKS_UNTIL_CLOSED) {
+      this.bye("TOO_FAST", ERRNO.TOO_FAST.text, "too_fast", LAST_WORD_MS);
+    }
+    if (this.#resumeReading !== undefined) this.#mayResume();
+  }
+
+  #tooFast(): boolean {
+    const { framesPerTick } = this.#limits;
+    return framesPerTick > 0 && this.#frames >= framesPerTick;
+  }
+
+  #mayResume(): void {
+    if (this.unfinished > this.#limits.maxUnfinished / 2 || this.#tooFast()) return;
+    this.#resumeReading?.();
     this.#resumeReading = undefined;
   }
 

@@ -3,15 +3,15 @@
  * that peers are alive. Owns every Connection.
  */
 
+import { ERRNO } from "@chat/wire/errors.ts";
 import { MSGID } from "@chat/wire/messages.ts";
+import { Admission } from "./admission.ts";
 import type { Config } from "./config.ts";
 import { type CloseReason, Connection } from "./connection.ts";
 import type { Log } from "./log.ts";
 import { readProxyHeader } from "./proxied_socket.ts";
 import type { SessionPool } from "./session_pool.ts";
 
-/** Bytes that may wait for a slow reader before it is closed; its messages stay pending. */
-const MAX_QUEUED_BYTES = 1024 * 1024;
 /** Unfinished frames of one connection before it is no longer read. */
 const MAX_UNFINISHED = 512;
 /** How often silence is looked for, ms: heartbeats are accurate to this. */
@@ -22,6 +22,9 @@ const RECONNECT_MS = 500;
 /** How often a missing PROXY header is worth a warning, ms. */
 const HEADER_WARN_MS = 60_000;
 
+/** What a refused client is told to wait, ms. */
+const REFUSED_MS = 5_000;
+
 const PING = new TextEncoder().encode(`{"msgid":${MSGID.PING}}\n`);
 const NOTHING = new Uint8Array(0);
 
@@ -31,6 +34,9 @@ export class Gateway {
   readonly #pool: SessionPool;
   readonly #log: Log;
   readonly #onClosed: (conn: number) => void;
+  readonly #admission: Admission;
+  /** Connections on which nobody is logged in, as of the last tick, and opened since. */
+  #waiting = 0;
   #listener: Deno.Listener | undefined;
   #accepting: Promise<void> | undefined;
   #tick: ReturnType<typeof setInterval> | undefined;
@@ -48,6 +54,7 @@ export class Gateway {
     this.#pool = pool;
     this.#log = log;
     this.#onClosed = onClosed;
+    this.#admission = new Admission(config.limits);
   }
 
   /** Listens; returns the address, whose port is the real one. */
@@ -125,11 +132,22 @@ export class Gateway {
   }
 
   #start(socket: Deno.Conn, remote: string, rest: Uint8Array): void {
+    const refusal = this.#admission.admit(remote, this.#waiting);
+    if (refusal !== undefined) {
+      this.#refuse(socket, remote, refusal);
+      return;
+    }
+    this.#waiting++;
+    const { queuedBytes, framesPerSecond } = this.#config.limits;
     const connection: Connection = new Connection(
       this.#pool.nextConn(),
       socket,
       remote,
-      { maxQueuedBytes: MAX_QUEUED_BYTES, maxUnfinished: MAX_UNFINISHED },
+      {
+        maxQueuedBytes: queuedBytes,
+        maxUnfinished: MAX_UNFINISHED,
+        framesPerTick: framesPerSecond * TICK_MS / 1_000,
+      },
       {
         onFrame: (c, bytes, start, end) => this.#pool.frame(c, bytes, start, end),
         onWritten: (c, push) => this.#pool.written(c, push),
@@ -141,7 +159,19 @@ export class Gateway {
     void connection.run(rest); // never rejects
   }
 
+  /** One answer that says why, then the door; nothing is kept of it. */
+  #refuse(socket: Deno.Conn, remote: string, why: string): void {
+    this.#log.debug("connection refused", { remote, why });
+    const { errno } = ERRNO.TRY_LATER;
+    const bye = { msgid: MSGID.BYE, errno, errmsg: why, retryAfterMs: REFUSED_MS };
+    socket.write(new TextEncoder().encode(JSON.stringify(bye) + "\n")).then(
+      () => closeQuietly(socket),
+      () => closeQuietly(socket),
+    );
+  }
+
   #closed(connection: Connection, reason: CloseReason): void {
+    this.#admission.release(connection.remote);
     this.#pool.close(connection);
     this.#onClosed(connection.conn);
     this.#log.debug("connection closed", {
@@ -157,7 +187,17 @@ export class Gateway {
   #watch(): void {
     const now = this.#now = Date.now();
     const silentMs = this.#config.heartbeatSeconds * 1_000;
+    const { loginMs } = this.#config.limits;
+    let waiting = 0;
     for (const connection of this.#pool.connections.values()) {
+      connection.tick();
+      if (connection.user === 0) {
+        waiting++;
+        if (loginMs > 0 && now - connection.loggedOutAt > loginMs) {
+          connection.bye("TRY_LATER", "nobody logged in in time", "login_timeout");
+          continue;
+        }
+      }
       if (connection.v === 1) continue;
       const silence = now - connection.heardAt;
       if (silence > 2 * silentMs) {
@@ -167,6 +207,7 @@ export class Gateway {
         connection.send(PING);
       }
     }
+    this.#waiting = waiting;
   }
 }
 

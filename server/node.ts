@@ -7,6 +7,7 @@ import { Bridge, type BridgeMessage } from "../actors/bridge.ts";
 import type { OutLane } from "../actors/lane.ts";
 import type { PortLike } from "../actors/link.ts";
 import { type BusPort, systemClock } from "../actors/ports.ts";
+import { Guard, type GuardMessage } from "../actors/guard.ts";
 import { type PeerMessage, Registry, type RegistryMessage } from "../actors/registry.ts";
 import { workerThread } from "../actors/router.ts";
 import { ActorSystem, type Ref } from "../actors/runtime.ts";
@@ -26,8 +27,6 @@ export const PASSWORD_THREAD = 101;
 
 /** How long a resume token lives, ms: 30 days. */
 const TOKEN_MS = 30 * 24 * 3_600_000;
-/** Most messages that wait for a commit; beyond it senders are told to try later. */
-const MAX_STORE_QUEUE = 50_000;
 /** Deadline of a question to the store while starting or asked for health, ms. */
 const STORE_MS = 8_000;
 /** Claims in hand at once: each may wait for the bus. */
@@ -83,6 +82,13 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
     concurrency: REGISTRY_CONCURRENCY,
     onCrash: "escalate",
   });
+  const { registrationsPerMinute, failures, unlimited } = config.limits;
+  system.spawn<GuardMessage>("guard", () =>
+    new Guard(systemClock, {
+      registrationsPerMinute,
+      failures,
+      exempt: (remote) => unlimited.has(remote),
+    }));
   const bridgeActor = new Bridge(system, bus, () => pool.workers);
   system.spawn<BridgeMessage>("bridge", () => bridgeActor, { onCrash: "escalate" });
   const store: Ref<StoreMessage> = system.ref(STORE_THREAD, "store");
@@ -107,12 +113,14 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
       nodeId: bus.node,
       heartbeatSeconds: config.heartbeatSeconds,
       tokenMs: TOKEN_MS,
+      maxGroup: config.limits.groupMembers,
+      maxFriends: config.limits.friends,
     },
   });
   const database = config.mysql === undefined
     ? { sqlite: `${config.data}/chat.db` }
     : { mysql: config.mysql };
-  const storeOptions = { database, maxQueued: MAX_STORE_QUEUE };
+  const storeOptions = { database, maxQueued: config.limits.storeQueue };
 
   let stopInline: (() => Promise<void>) | undefined;
   const releaseAll = async () => {

@@ -172,7 +172,7 @@ class Commit {
       } else if (first !== undefined || refusal !== undefined) {
         outcomes.push(first ?? refusal ?? NO_SUCH_TARGET);
       } else {
-        if (this.#isCareful) firsts?.set(cidKey(message.from, message.cid), firstOf(message));
+        firsts?.set(cidKey(message.from, message.cid), firstOf(message));
         if (this.#messageUnits > MAX_INSERT_UNITS) await this.#writeMessages();
         outcomes.push(this.#add(append, members, received?.get(message.mid)));
       }

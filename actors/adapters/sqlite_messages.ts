@@ -57,39 +57,36 @@ export class SqliteMessages {
     const { mid, cid, from, toid, groupid } = message;
     const members = groupid === 0 ? undefined : this.#people.membersOf(groupid);
     const refusal = this.#refusal(message, members);
-    // A retry gets the first answer even if it would be refused today.
-    if (refusal !== undefined) return this.#stored(cid, from) ?? refusal;
-    const { changes } = this.#sql.add.run(
-      mid,
-      from,
-      cid,
-      groupid === 0 ? toid : null,
-      groupid === 0 ? null : groupid,
-      message.ts,
-      message.msg,
-      message.extra,
-    );
-    const fresh = changes === 1;
-    if (!fresh) {
+    const isNew = refusal === undefined && this.#add(message);
+    if (!isNew) {
+      // A retry gets the first answer even if it would be refused today.
       const first = this.#stored(cid, from);
-      if (first?.mid !== mid) {
-        if (first !== undefined) return first;
+      if (first === undefined) {
+        if (refusal !== undefined) return refusal;
         throw new Error(`mid ${mid} was given to two messages`);
       }
+      if (first.mid !== mid) return first;
+      for (const user of confirmed) this.#sql.dropPending.run(user, mid);
     }
     const pending: UserId[] = [];
-    const recipients = members ?? [toid];
+    const recipients = groupid === 0 ? [toid] : members ?? [];
     for (const user of recipients) {
-      if (members !== undefined && user === from) continue;
-      if (confirmed.includes(user) || received?.includes(user)) {
-        if (!fresh) this.#sql.dropPending.run(user, mid);
-        continue;
-      }
-      if (fresh) this.#sql.addPending.run(user, mid);
+      if (groupid !== 0 && user === from) continue;
+      if (confirmed.includes(user) || received?.includes(user)) continue;
+      if (isNew) this.#sql.addPending.run(user, mid);
       else if (this.#sql.isPending.get(user, mid) === undefined) continue;
       pending.push(user);
     }
     return { status: "stored", pending };
+  }
+
+  /** False when its mid or its (sender, cid) is there already. */
+  #add({ mid, from, cid, toid, groupid, ts, msg, extra }: Message): boolean {
+    const isGroup = groupid !== 0;
+    const target = isGroup ? null : toid;
+    const { changes } = this.#sql.add
+      .run(mid, from, cid, target, isGroup ? groupid : null, ts, msg, extra);
+    return changes === 1;
   }
 
   #refusal(

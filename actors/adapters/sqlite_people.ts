@@ -74,6 +74,8 @@ export class SqlitePeople {
   }
 
   register(name: string, hash: string): UserId | undefined {
+    // Looked for first, as a refused INSERT would use an id up. So with groups.
+    if (this.userByName(name) !== undefined) return undefined;
     const { changes, lastInsertRowid } = this.#sql.register.run(name, nameKey(name), hash);
     return changes === 0 ? undefined : Number(lastInsertRowid);
   }
@@ -108,6 +110,7 @@ export class SqlitePeople {
 
   createGroup(user: UserId, name: string, desc: string): GroupId | undefined {
     if (!this.exists(user)) return undefined;
+    if (this.#sql.groupByName.get(nameKey(name)) !== undefined) return undefined;
     return transaction(this.#db, () => {
       const { changes, lastInsertRowid } = this.#sql.createGroup.run(name, nameKey(name), desc);
       if (changes === 0) return undefined;

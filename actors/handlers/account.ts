@@ -19,11 +19,15 @@ import type { Handler, Host } from "./types.ts";
 
 /** Deadline of a claim on the online entry, ms: above the bus adapter's own (1 s). */
 const CLAIM_MS = 3_000;
+/** Deadline of a question to the guard, ms. */
+const GUARD_MS = 3_000;
 /** Most messages handed over in a v1 LOGIN_ACK; the rest follow as pushes. */
 const MAX_HAND_OVER = 1_000;
 
 // REGISTER name, password → REGISTER_ACK id | NAME_TAKEN
 export const register: Handler<Register> = async (session, m, host) => {
+  const { remote } = session;
+  waitOrGo(await host.guard.ask<number>({ type: "register", remote }, GUARD_MS));
   const hash = await host.passwords.hash(m.password);
   const id = await host.store.call("register", m.name, hash);
   if (id === undefined) {
@@ -35,11 +39,15 @@ export const register: Handler<Register> = async (session, m, host) => {
 
 // LOGIN id | name, password → LOGIN_ACK | WRONG_CREDENTIALS | ALREADY_ONLINE
 export const login: Handler<Login> = async (session, m, host) => {
+  const { remote } = session;
+  const account = m.id !== undefined ? `id ${m.id}` : `name ${m.name}`;
+  waitOrGo(await host.guard.ask<number>({ type: "login", remote, account }, GUARD_MS));
   const row = m.id !== undefined
     ? await host.store.call("userById", m.id)
     : await host.store.call("userByName", m.name ?? "");
   // Takes as long for a user that does not exist: the answer's time tells nothing.
   const right = await host.passwords.verify(m.password, row?.hash);
+  host.guard.tell({ type: "result", remote, account, right });
   if (row === undefined || !right) throw new ChatError("WRONG_CREDENTIALS");
   want(session, m.want);
   await enter(session, row, undefined, false, host, m.req);
@@ -66,6 +74,14 @@ export const logout: Handler<Logout> = async (session, m, host) => {
   if (tokenId !== "") await host.store.call("revokeToken", user, tokenId);
   if (session.v === 2) host.reply(session, { msgid: MSGID.OK, ...echo(m) });
 };
+
+/** @param ms What the guard says: 0 to go on. */
+function waitOrGo(ms: number): void {
+  if (ms === 0) return;
+  throw new ChatError("TOO_FAST", `too many attempts: wait ${Math.ceil(ms / 1_000)} s`, {
+    cause: ms,
+  });
+}
 
 /** The field that echoes a request's label. */
 export function echo(m: { readonly req?: string | number | undefined }): { req?: string | number } {

@@ -5,6 +5,7 @@
 
 import type { z } from "zod";
 import type { GroupCache } from "../group_cache.ts";
+import type { GuardMessage } from "../guard.ts";
 import type { HybridClock } from "../hlc.ts";
 import type { Turn } from "../mailbox.ts";
 import type { Clock, Message, NodeId, PasswordPort } from "../ports.ts";
@@ -32,6 +33,9 @@ export interface SessionSettings {
   readonly heartbeatSeconds: number;
   /** How long a resume token lives, ms. */
   readonly tokenMs: number;
+  /** Most members of a group, and friends of a user; 0: no limit. */
+  readonly maxGroup: number;
+  readonly maxFriends: number;
 }
 
 /** The session worker as handlers see it. */
@@ -47,6 +51,7 @@ export interface Host {
   readonly passwords: PasswordPort;
   readonly signer: TokenSigner;
   readonly registry: Ref<RegistryMessage>;
+  readonly guard: Ref<GuardMessage>;
 
   /** Sends an answer: one JSON object. */
   reply(session: Session, message: Answer): void;

@@ -28,6 +28,10 @@ export interface NodeOptions extends ServiceOptions {
   readonly proxyProtocol?: boolean;
   /** Further flags of the server. */
   readonly args?: readonly string[];
+  /** Further flags of `deno run`. */
+  readonly denoArgs?: readonly string[];
+  /** Added to the environment, which the server itself does not read. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** A running node. */
@@ -52,7 +56,9 @@ export async function startNode(options: NodeOptions): Promise<NodeService> {
         name: options.name,
         command,
         args: [
-          ...permissions,
+          ...permissions.slice(0, -1),
+          ...options.denoArgs ?? [],
+          ...permissions.slice(-1),
           ...["--host", "127.0.0.1", "--port", `${port}`],
           ...["--http-port", `${httpPort}`, "--data", dir],
           ...options.mysql === undefined ? [] : ["--mysql", options.mysql],
@@ -63,6 +69,7 @@ export async function startNode(options: NodeOptions): Promise<NodeService> {
           ...options.args ?? [],
         ],
         cwd: ROOT,
+        ...options.env !== undefined && { env: { ...Deno.env.toObject(), ...options.env } },
         output,
       });
     },
