@@ -185,11 +185,6 @@ export class Flows implements Owner {
     return (performance.now() - start) / 1000;
   }
 
-  /** Messages delivered since the measured time began. */
-  get delivered(): number {
-    return this.#delivered;
-  }
-
   /** Stops sending, waits for what is under way, and counts. */
   finish(elapsedS: number): FlowResult {
     this.#stopping = true;

@@ -7,7 +7,7 @@
 import { Accounts } from "./accounts.ts";
 import { Flows, type Party } from "./flows.ts";
 import { Loop } from "./loop.ts";
-import { cpuSeconds, residentKib } from "./processes.ts";
+import { cpuSeconds, machineBusySeconds, residentKib } from "./processes.ts";
 import { measureIdle, prepareLogins, prepareResumes, Storm, Visits } from "./sessions.ts";
 import { parseSettings, type Settings } from "./settings.ts";
 
@@ -83,42 +83,41 @@ function gather(accounts: Accounts, settings: Settings): Party[] {
   });
 }
 
+/** CPU time around what is measured, in cores: the server's, our own, and everybody else's. */
+function startCpuClock(settings: Settings): () => Record<string, number> {
+  const start = performance.now();
+  const server = cpuSeconds(settings.pids);
+  const own = cpuSeconds([Deno.pid]);
+  const machine = machineBusySeconds();
+  return () => {
+    const elapsedS = (performance.now() - start) / 1000;
+    const serverCores = (cpuSeconds(settings.pids) - server) / elapsedS;
+    const generatorCores = (cpuSeconds([Deno.pid]) - own) / elapsedS;
+    const allCores = (machineBusySeconds() - machine) / elapsedS;
+    const otherCores = Math.max(0, allCores - serverCores - generatorCores);
+    return { serverCores, generatorCores, otherCores };
+  };
+}
+
 function runFlows(loop: Loop, settings: Settings): Record<string, unknown> {
   const accounts = new Accounts(loop, settings.v2, settings.setup);
   const flows = new Flows(loop, settings, gather(accounts, settings));
   waitForGate(loop, settings);
   flows.warm();
   print({ event: "measuring" });
-  const serverBefore = cpuSeconds(settings.pids);
-  const ownBefore = cpuSeconds([Deno.pid]);
+  const stopClock = startCpuClock(settings);
   const elapsedS = flows.measure();
-  const ownCpuS = cpuSeconds([Deno.pid]) - ownBefore;
-  const serverCpuS = cpuSeconds(settings.pids) - serverBefore;
-  const delivered = flows.delivered;
-  print({ event: "measured" });
+  const cores = stopClock();
   const result = flows.finish(elapsedS);
-  return {
-    ...result,
-    serverCpuSPerM: settings.pids.length > 0 && delivered > 0 ? serverCpuS / delivered * 1e6 : -1,
-    serverCores: serverCpuS / elapsedS,
-    generatorCores: ownCpuS / elapsedS,
-    serverRssKib: residentKib(settings.pids),
-  };
+  return { ...result, ...cores, serverRssKib: residentKib(settings.pids) };
 }
 
-/** Measures `work` with the CPU time of server and generator around it. */
+/** The result of `work` and the CPU time it took. */
 function timed(settings: Settings, work: () => Record<string, unknown>): Record<string, unknown> {
   print({ event: "measuring" });
-  const start = performance.now();
-  const serverBefore = cpuSeconds(settings.pids);
-  const ownBefore = cpuSeconds([Deno.pid]);
+  const stopClock = startCpuClock(settings);
   const result = work();
-  const elapsedS = (performance.now() - start) / 1000;
-  return {
-    ...result,
-    serverCores: (cpuSeconds(settings.pids) - serverBefore) / elapsedS,
-    generatorCores: (cpuSeconds([Deno.pid]) - ownBefore) / elapsedS,
-  };
+  return { ...result, ...stopClock() };
 }
 
 function run(loop: Loop, settings: Settings): Record<string, unknown> {

@@ -15,6 +15,16 @@ export function cpuSeconds(pids: readonly number[]): number {
   return ticks / TICKS_PER_S;
 }
 
+/** CPU seconds that all processors have been busy since the start, time stolen by the host included. */
+export function machineBusySeconds(): number {
+  const line = Deno.readTextFileSync("/proc/stat").split("\n", 1)[0] ?? "";
+  // cpu user nice system idle iowait irq softirq steal guest guest_nice; guest is in user already.
+  const [, user, nice, system, , , irq, softirq, steal] = line.split(/\s+/).map(Number);
+  const ticks = (user ?? 0) + (nice ?? 0) + (system ?? 0) + (irq ?? 0) + (softirq ?? 0) +
+    (steal ?? 0);
+  return ticks / TICKS_PER_S;
+}
+
 /** CPU seconds of each living thread of a process, with the name the system knows it by. */
 export function threadCpuSeconds(pid: number): Map<string, number> {
   const threads = new Map<string, number>();

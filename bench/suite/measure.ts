@@ -17,7 +17,7 @@ const Distribution = z.object({
 });
 export type Distribution = z.infer<typeof Distribution>;
 
-const Cores = { serverCores: z.number(), generatorCores: z.number() };
+const Cores = { serverCores: z.number(), generatorCores: z.number(), otherCores: z.number() };
 const FlowResult = z.object({
   ...Cores,
   perS: z.number(),
@@ -35,7 +35,6 @@ const FlowResult = z.object({
   slowestFlow: z.number(),
   medianFlow: z.number(),
   fastestFlow: z.number(),
-  serverCpuSPerM: z.number(),
   note: z.string(),
 });
 const VisitResult = z.object({
@@ -65,6 +64,8 @@ export interface Sample {
   readonly cpuUsPerMessage?: number;
   readonly serverCores?: number;
   readonly generatorCores?: number;
+  /** CPU time of everything else on the machine: the database, but also whatever disturbs. */
+  readonly otherCores?: number;
   readonly slowestOverMedian?: number;
   /** What was wrong: a lost message, a refusal. Empty: nothing. */
   readonly failures: readonly string[];
@@ -104,6 +105,13 @@ function generate(
   }, OVERHEAD_MS + secs * 1000);
 }
 
+function coresOf(
+  r: { serverCores: number; generatorCores: number; otherCores: number },
+): Pick<Sample, "serverCores" | "generatorCores" | "otherCores"> {
+  const { serverCores, generatorCores, otherCores } = r;
+  return { serverCores, generatorCores, otherCores };
+}
+
 function flowSample(result: unknown, figure: Figure): Sample {
   const r = FlowResult.parse(result);
   const counts = {
@@ -130,9 +138,8 @@ function flowSample(result: unknown, figure: Figure): Sample {
     value: values[figure],
     delivery: r.delivery,
     ...(r.ack.count > 0 ? { ack: r.ack } : {}),
-    ...(r.serverCpuSPerM >= 0 ? { cpuUsPerMessage: r.serverCpuSPerM } : {}),
-    serverCores: r.serverCores,
-    generatorCores: r.generatorCores,
+    ...(r.serverCores > 0 && r.perS > 0 ? { cpuUsPerMessage: r.serverCores / r.perS * 1e6 } : {}),
+    ...coresOf(r),
     slowestOverMedian,
     failures,
     ...(r.lateness.count > 0
@@ -148,8 +155,7 @@ function visitSample(result: unknown): Sample {
   return {
     value: r.perS,
     delivery: r.latency,
-    serverCores: r.serverCores,
-    generatorCores: r.generatorCores,
+    ...coresOf(r),
     failures: r.refused > 0 ? [`refused ${r.refused} of ${r.done + r.refused}: ${r.note}`] : [],
   };
 }

@@ -71,6 +71,7 @@ export interface Summary {
   readonly cpuUsPerMessage: number;
   readonly serverCores: number;
   readonly generatorCores: number;
+  readonly otherCores: number;
   readonly slowestOverMedian: number;
   readonly failures: readonly string[];
 }
@@ -97,6 +98,7 @@ export function summarise(row: Row): Summary {
     cpuUsPerMessage: of((s) => s.cpuUsPerMessage),
     serverCores: of((s) => s.serverCores),
     generatorCores: of((s) => s.generatorCores),
+    otherCores: of((s) => s.otherCores),
     slowestOverMedian: of((s) => s.slowestOverMedian),
     failures: [...new Set(samples.flatMap((s) => s.failures))],
   };
@@ -109,6 +111,10 @@ function verdict(aim: Aim | undefined, s: Summary, judge: boolean): string {
 
 function ratio(value: number): string {
   return value < 0 ? "–" : value >= 10 ? value.toFixed(0) : value.toFixed(2);
+}
+
+function percent(cores: number): string {
+  return cores < 0 ? "–" : `${(100 * cores).toFixed(0)} %`;
 }
 
 function cells(row: Row, reference: Reference | undefined): string[] {
@@ -132,7 +138,9 @@ function cells(row: Row, reference: Reference | undefined): string[] {
     time(s.p999Us),
     s.ackP50Us < 0 ? "–" : `${time(s.ackP50Us)} / ${time(s.ackP99Us)}`,
     s.cpuUsPerMessage < 0 ? "–" : s.cpuUsPerMessage.toFixed(1),
-    s.generatorCores < 0 ? "–" : `${(100 * s.generatorCores).toFixed(0)} %${warn}`,
+    percent(s.serverCores),
+    percent(s.generatorCores) + warn,
+    percent(s.otherCores),
     ratio(s.slowestOverMedian),
     ratio(better),
     verdict(workload.aim, s, s.failures.length === 0),
@@ -150,7 +158,9 @@ const HEAD = [
   "p99.9",
   "ack p50 / p99",
   "CPU s/M",
+  "server",
   "generator",
+  "others",
   "slow÷med",
   "×ref",
   "aim",
@@ -166,7 +176,7 @@ export function renderTable(
   const widths = HEAD.map((_, i) => Math.max(...table.map((line) => [...line[i] ?? ""].length)));
   const lines = table.map((line) =>
     line.map((cell, i) =>
-      i === 0 || i > 11 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)
+      i === 0 || i > 13 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)
     )
       .join("  ").trimEnd()
   );
