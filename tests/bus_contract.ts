@@ -224,4 +224,24 @@ export const CASES: Record<string, (cluster: Cluster) => Promise<void>> = {
       new Map([[1, `${b.bus.node}:10`], [2, `${a.bus.node}:20`], [4, `${a.bus.node}:40`]]),
     );
   },
+
+  "announce corrects which connection holds a user, but not a claim under way": async (cluster) => {
+    const a = await cluster.join();
+    await a.bus.claim(1, 10, false);
+    await a.bus.claim(1, 11, false);
+    await a.bus.claim(2, 20, false);
+
+    const claim = a.bus.claim(2, 21, true);
+    await a.bus.announce([{ user: 1, conn: 10 }, { user: 2, conn: 20 }]);
+    await claim;
+
+    assertEquals(
+      await cluster.entries(),
+      new Map([[1, `${a.bus.node}:10`], [2, `${a.bus.node}:21`]]),
+    );
+    a.bus.release(1, 10);
+    a.bus.release(2, 21);
+    await a.bus.claim(3, 30, false);
+    assertEquals(await cluster.entries(), new Map([[3, `${a.bus.node}:30`]]));
+  },
 };

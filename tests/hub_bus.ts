@@ -183,6 +183,8 @@ class HubNode implements BusPort {
   readonly #known = new Set<NodeId>();
   /** As in the Redis bus: what was claimed and not released. */
   readonly #held = new Map<UserId, number>();
+  /** Users with a claim under way. */
+  readonly #claiming = new Map<UserId, number>();
   #handler: BusHandler | undefined;
   #state: "new" | "up" | "cut" | "gone" = "new";
   #paused = false;
@@ -217,7 +219,11 @@ class HubNode implements BusPort {
 
   async claim(user: UserId, conn: number, takeover: boolean): Promise<Claim> {
     this.#held.set(user, conn);
+    this.#claiming.set(user, (this.#claiming.get(user) ?? 0) + 1);
     const claim = await this.#ask(() => this.#claim(user, { node: this.node, conn }, takeover));
+    const others = (this.#claiming.get(user) ?? 1) - 1;
+    if (others > 0) this.#claiming.set(user, others);
+    else this.#claiming.delete(user);
     if (claim?.granted === false && this.#held.get(user) === conn) this.#held.delete(user);
     return claim ?? { granted: true, previous: undefined };
   }
@@ -232,7 +238,7 @@ class HubNode implements BusPort {
 
   async announce(entries: readonly { user: UserId; conn: number }[]): Promise<void> {
     for (const { user, conn } of entries) {
-      if (!this.#held.has(user)) this.#held.set(user, conn);
+      if (!this.#claiming.has(user)) this.#held.set(user, conn);
     }
     await this.#ask(() => this.#announce(entries));
   }

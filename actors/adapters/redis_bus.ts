@@ -107,6 +107,7 @@ export class RedisBus implements BusPort {
   /** A reset is due although the pair is well: at a beat from `#resetAt` on, once it can help. */
   #resetDue = false;
   #resetAt = 0;
+  #resetTimer: ReturnType<typeof setTimeout> | undefined;
   #sweepAt = 0;
   #sweeping = false;
   #dropped = 0;
@@ -137,7 +138,7 @@ export class RedisBus implements BusPort {
       leaseKeyMs: this.#leaseKeyMs,
       claimMs: options.claimMs ?? 1_000,
       pair: () => this.#up()?.pair,
-      onLeaseLost: () => queueMicrotask(() => this.#reset()), // on its own: it may throw
+      onLeaseLost: () => this.#resetSoon(),
       onDoubt: () => this.#resetDue = true,
     });
   }
@@ -203,6 +204,7 @@ export class RedisBus implements BusPort {
     this.#trouble = "closed";
     this.#session?.pair.lose("closed");
     this.#retry.stop();
+    clearTimeout(this.#resetTimer);
     await this.#running;
   }
 
@@ -254,6 +256,7 @@ export class RedisBus implements BusPort {
   /** Judges the pair, then beats and does what else is due. */
   readonly #tick = (session: Session): void => {
     const { pair, pulse } = session;
+    if (this.#closed) return;
     const dead = pulse.judge(pair);
     if (dead !== undefined) return pair.lose(dead);
     this.#beat(session);
@@ -297,7 +300,7 @@ export class RedisBus implements BusPort {
       if (alive[i] === 0 && this.#peers.isSilent(node)) this.#down(node);
     });
     // A first beat takes the lease, and is followed by a reset anyway.
-    if (had === 0 && number > 1 && this.#leaseTrouble === "") this.#reset();
+    if (had === 0 && number > 1 && this.#leaseTrouble === "") this.#resetSoon();
   }
 
   // ── messages ────────────────────────────────────────────────────────────────────────────────
@@ -336,8 +339,14 @@ export class RedisBus implements BusPort {
     this.#handler?.onNodeDown(node);
   }
 
+  /** In a turn of its own: whoever awaits an answer that came in this one has then taken it in. */
+  #resetSoon(): void {
+    if (!this.#closed) this.#resetTimer ??= setTimeout(() => this.#reset(), 0);
+  }
+
   #reset(): void {
-    if (this.#closed) return;
+    clearTimeout(this.#resetTimer);
+    this.#resetTimer = undefined;
     this.#resetDue = false;
     this.#resetAt = performance.now() + this.#leaseMs;
     this.#resets++;

@@ -40,6 +40,8 @@ export class OnlineEntries {
   readonly #lease: string;
   /** user ⇒ connection. */
   readonly #held = new Map<UserId, number>();
+  /** user ⇒ claims under way: newer than what any caller of announce can know. */
+  readonly #claiming = new Map<UserId, number>();
   #unanswered = 0;
 
   constructor(options: OnlineOptions) {
@@ -57,13 +59,10 @@ export class OnlineEntries {
   async claim(user: UserId, conn: number, takeover: boolean): Promise<Claim> {
     this.#held.set(user, conn);
     const pair = this.#options.pair();
-    const answer = pair && await within(
-      pair.run(CLAIM, this.#keys(), [...this.#header(), user, conn, takeover ? 1 : 0])
-        .then((reply) => this.#claimed(reply), () => undefined),
-      this.#options.claimMs,
-    );
+    const answer = pair &&
+      await within(this.#ask(pair, user, conn, takeover), this.#options.claimMs);
     if (answer === undefined) {
-      // Whatever went wrong, the user is let in: announce writes the entry, and the bridge's own
+      // Whatever went wrong, the user is let in: announce writes the entry, and the registry's own
       // map finds out about a second session.
       this.#unanswered++;
       this.#options.onDoubt();
@@ -91,7 +90,7 @@ export class OnlineEntries {
     entries: readonly { user: UserId; conn: number }[],
   ): Promise<string | undefined> {
     for (const { user, conn } of entries) {
-      if (!this.#held.has(user)) this.#held.set(user, conn);
+      if (!this.#claiming.has(user)) this.#held.set(user, conn);
     }
     const pair = this.#options.pair();
     try {
@@ -147,6 +146,26 @@ export class OnlineEntries {
       if (stale.length > 0) await pair.run(RELEASE, [this.#key], stale);
       cursor = next;
     } while (cursor !== "0");
+  }
+
+  /** Resolves to undefined when Redis gives no answer to use. */
+  async #ask(
+    pair: RedisPair,
+    user: UserId,
+    conn: number,
+    takeover: boolean,
+  ): Promise<Claim | undefined> {
+    this.#claiming.set(user, (this.#claiming.get(user) ?? 0) + 1);
+    try {
+      const args = [...this.#header(), user, conn, takeover ? 1 : 0];
+      return this.#claimed(await pair.run(CLAIM, this.#keys(), args));
+    } catch {
+      return undefined; // counted, and made good, by the caller
+    } finally {
+      const others = (this.#claiming.get(user) ?? 1) - 1;
+      if (others > 0) this.#claiming.set(user, others);
+      else this.#claiming.delete(user);
+    }
   }
 
   #keys(): string[] {
