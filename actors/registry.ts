@@ -234,6 +234,7 @@ export class Registry implements Actor<RegistryMessage> {
       case "evict": {
         if (this.#users.get(m.conn) !== m.user) return;
         this.#evict(m.conn);
+        this.#ports.bus.release(m.user, m.conn); // the bus forgets it; the newer entry stays
         if (this.#places.get(m.user) === m.conn) this.#set(m.user, 0);
         return;
       }
@@ -266,6 +267,7 @@ export class Registry implements Actor<RegistryMessage> {
       // (a flushed Redis) the snapshots meet here, and one side has to give way.
       if (snapshot && from > this.#ports.bus.node) return;
       this.#users.delete(place);
+      this.#ports.bus.release(user, place); // the entry may be ours still
       this.#command(place % WORKER_SPAN, { type: "evict", conn: place });
     }
     this.#set(user, remotePlace(peer.index, worker));
