@@ -100,6 +100,7 @@ export class ActorSystem {
   readonly clock: Clock;
   readonly #events: RuntimeEvents;
   readonly #later: (fn: () => void) => void;
+  readonly #random: () => number;
   readonly #cells = new Map<string, Cell>();
   readonly #links = new Map<ThreadId, Link>();
   readonly #questions = new Map<number, Question>();
@@ -108,17 +109,20 @@ export class ActorSystem {
 
   /**
    * @param later Runs a function at the end of the current turn, see {@linkcode Link}.
+   * @param random Uniform in [0, 1), for the jitter of restarts; seeded in simulation.
    */
   constructor(
     thread: ThreadId,
     clock: Clock,
     events: RuntimeEvents,
     later: (fn: () => void) => void,
+    random: () => number = Math.random,
   ) {
     this.thread = thread;
     this.clock = clock;
     this.#events = events;
     this.#later = later;
+    this.#random = random;
   }
 
   /**
@@ -288,7 +292,7 @@ export class ActorSystem {
       this.#events.onGiveUp(name, error);
       return;
     }
-    const delayMs = backoffMs(cell.restarts.length, RESTART_MS, RESTART_CAP_MS);
+    const delayMs = backoffMs(cell.restarts.length, RESTART_MS, RESTART_CAP_MS, this.#random);
     cell.restarts.push(now);
     cell.mailbox.pause();
     this.#events.onCrash(name, error, delayMs);
@@ -335,6 +339,11 @@ function fromWireError(error: WireError): Error {
 }
 
 /** Exponential back-off with full jitter: between 0 and `min(cap, first × 2^attempt)`, in ms. */
-export function backoffMs(attempt: number, firstMs: number, capMs: number): number {
-  return Math.random() * Math.min(capMs, firstMs * 2 ** Math.min(attempt, 30));
+export function backoffMs(
+  attempt: number,
+  firstMs: number,
+  capMs: number,
+  random: () => number = Math.random,
+): number {
+  return random() * Math.min(capMs, firstMs * 2 ** Math.min(attempt, 30));
 }

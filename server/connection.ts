@@ -11,6 +11,7 @@ import { ERRNO, type ErrorCode } from "@chat/wire/errors.ts";
 import { MSGID } from "@chat/wire/messages.ts";
 import { FrameSplitter } from "@chat/wire/splitter.ts";
 import { PUSH_CLOSE, type SessionMemo } from "../actors/lane.ts";
+import type { Clock } from "../actors/ports.ts";
 import { borrowBuffer, returnBuffer } from "./read_buffers.ts";
 
 /** Why a connection ended, for the log and the counters. */
@@ -63,6 +64,14 @@ const TOO_FAST = new TextEncoder().encode(
   }) + "\n",
 );
 
+/** What a connection needs of a socket. */
+export type Socket = Pick<Deno.Conn, "read" | "write" | "close">;
+
+const timer: Clock["after"] = (ms, fn) => {
+  const id = setTimeout(fn, ms);
+  return () => clearTimeout(id);
+};
+
 interface Piece {
   readonly bytes: Uint8Array;
   readonly push: number;
@@ -85,16 +94,17 @@ export class Connection {
   pingedAt = 0;
   closed = false;
 
-  readonly #socket: Deno.Conn;
+  readonly #socket: Socket;
   readonly #events: ConnectionEvents;
   readonly #limits: ConnectionLimits;
   readonly #splitter: FrameSplitter;
   readonly #now: () => number;
+  readonly #after: Clock["after"];
   #queue: Piece[] = [];
   #queuedBytes = 0;
   #writing = false;
   #ending = false;
-  #lastWord: ReturnType<typeof setTimeout> | undefined;
+  #cancelLastWord: (() => void) | undefined;
   #resumeReading: (() => void) | undefined;
   #memo: SessionMemo | undefined;
   /** Frames since the last tick, and for how many ticks they were too many. */
@@ -103,11 +113,12 @@ export class Connection {
 
   constructor(
     conn: number,
-    socket: Deno.Conn,
+    socket: Socket,
     remote: string,
     limits: ConnectionLimits,
     events: ConnectionEvents,
     now: () => number,
+    after = timer,
   ) {
     this.conn = conn;
     this.remote = remote;
@@ -115,6 +126,7 @@ export class Connection {
     this.#limits = limits;
     this.#events = events;
     this.#now = now;
+    this.#after = after;
     this.heardAt = now();
     this.loggedOutAt = this.heardAt;
     this.#splitter = new FrameSplitter((bytes, start, end) => {
@@ -263,7 +275,7 @@ export class Connection {
   close(reason: CloseReason): void {
     if (this.closed) return;
     this.closed = true;
-    clearTimeout(this.#lastWord);
+    this.#cancelLastWord?.();
     this.#queue = [];
     this.#queuedBytes = 0;
     try {
@@ -279,7 +291,7 @@ export class Connection {
   #end(reason: CloseReason): void {
     this.#ending = true;
     this.#endReason = reason;
-    this.#lastWord = setTimeout(() => this.close(reason), LAST_WORD_MS);
+    this.#cancelLastWord = this.#after(LAST_WORD_MS, () => this.close(reason));
   }
 
   #take(bytes: Uint8Array): void {
