@@ -109,6 +109,14 @@ export class TestPeer implements AsyncDisposable {
     return this.#next(fits, `msgid ${msgid} with ${matches}`, ms);
   }
 
+  /** Takes all messages of this msgid that have come and were not taken. */
+  takeAll(msgid: number): Received[] {
+    const taken = this.#inbox.filter((m) => m.msgid === msgid);
+    const rest = this.#inbox.filter((m) => m.msgid !== msgid);
+    this.#inbox.splice(0, this.#inbox.length, ...rest);
+    return taken;
+  }
+
   /** Resolves when the server has closed the connection. */
   async closed(ms = WAIT_MS): Promise<void> {
     if (this.#ended) return;
