@@ -217,8 +217,9 @@ export function readConfig(
   cores: number,
 ): Invocation {
   const names = FLAGS.map((f) => f.name);
-  const parsed = parseArgs(args, {
+  const parsed = parseArgs(withValues(args, names), {
     string: names,
+    collect: names,
     boolean: ["help"],
     unknown: (arg) => {
       throw new ConfigError(`${arg} is no flag of this program; --help lists them`);
@@ -226,10 +227,12 @@ export function readConfig(
   });
   if (parsed.help === true) return { help: true };
   const text = (name: FlagName): string => {
-    const given = parsed[name] ?? env(envName(name)) ??
-      FLAGS.find((f) => f.name === name)?.fallback;
-    if (Array.isArray(given)) throw new ConfigError(`--${name} is given twice`);
-    return String(given ?? "");
+    const given = parsed[name];
+    const [value, second] = Array.isArray(given) ? given.map(String) : [];
+    if (second !== undefined) throw new ConfigError(`--${name} is given twice`);
+    if (value === "") throw new ConfigError(`--${name} needs a value`);
+    // An empty variable is one that is not set.
+    return value ?? (env(envName(name)) || FLAGS.find((f) => f.name === name)?.fallback || "");
   };
   const mysql = url(text("mysql"), "mysql", ["mysql:"]);
   const redis = url(text("redis"), "redis", ["redis:", "rediss:"]);
@@ -279,6 +282,21 @@ function limits(text: (name: FlagName) => string): Limits {
   };
 }
 
+/** `--name value` as `--name=value`: else a value with a dash would pass for a flag. */
+function withValues(args: readonly string[], names: readonly string[]): string[] {
+  const joined: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i] ?? "";
+    const value = args[i + 1];
+    const takes = names.includes(arg.slice(2)) && arg.startsWith("--");
+    if (takes && value !== undefined && !value.startsWith("--")) {
+      joined.push(`${arg}=${value}`);
+      i++;
+    } else joined.push(arg);
+  }
+  return joined;
+}
+
 /** The environment's name of a flag. */
 export function envName(flag: string): string {
   return `CHAT_${flag.toUpperCase().replaceAll("-", "_")}`;
@@ -325,20 +343,31 @@ function networks(text: string, flag: string): NetworkSet {
 function url(text: string, flag: string, protocols: readonly string[]): string | undefined {
   if (text === "") return undefined;
   const parsed = URL.canParse(text) ? new URL(text) : undefined;
-  if (parsed === undefined || !protocols.includes(parsed.protocol)) {
+  if (
+    parsed === undefined || !protocols.includes(parsed.protocol) || parsed.hostname === ""
+  ) {
     // The value itself may hold a password.
-    throw new ConfigError(`--${flag} takes a URL that begins with ${protocols.join(" or ")}//`);
+    throw new ConfigError(
+      `--${flag} takes a URL with a host that begins with ${protocols.join("// or ")}//`,
+    );
   }
   return text;
 }
 
-/** Argon2's own bounds: at least 8 KiB, at least one pass. */
+/** Argon2 takes at least 8 KiB and one pass; more than the upper bounds would stop all logins. */
+const MAX_PASSWORD_KIB = 1_048_576;
+const MAX_PASSWORD_PASSES = 100;
+
 function passwordCost(text: string): { memoryKib: number; passes: number } {
-  const [memoryKib, passes, ...rest] = text.split(",").map(Number);
-  const right = Number.isInteger(memoryKib) && Number.isInteger(passes) && rest.length === 0;
-  if (!right || memoryKib === undefined || passes === undefined || memoryKib < 8 || passes < 1) {
+  const [, memory, count] = /^(\d+),(\d+)$/.exec(text) ?? [];
+  const memoryKib = Number(memory);
+  const passes = Number(count);
+  const right = memoryKib >= 8 && memoryKib <= MAX_PASSWORD_KIB &&
+    passes >= 1 && passes <= MAX_PASSWORD_PASSES;
+  if (!right) {
     throw new ConfigError(
-      `--password-cost takes KIB,PASSES with at least 8 KiB and 1 pass, not "${text}"`,
+      `--password-cost takes KIB,PASSES: 8 to ${MAX_PASSWORD_KIB} KiB, 1 to ` +
+        `${MAX_PASSWORD_PASSES} passes, not "${text}"`,
     );
   }
   return { memoryKib, passes };

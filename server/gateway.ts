@@ -8,6 +8,7 @@ import { MSGID } from "@chat/wire/messages.ts";
 import { Admission } from "./admission.ts";
 import type { Config } from "./config.ts";
 import { type CloseReason, Connection } from "./connection.ts";
+import { cannotListen } from "./http.ts";
 import type { Log } from "./log.ts";
 import { readProxyHeader } from "./proxied_socket.ts";
 import type { SessionPool } from "./session_pool.ts";
@@ -60,7 +61,11 @@ export class Gateway {
   /** Listens; returns the address, whose port is the real one. */
   listen(): Deno.NetAddr {
     const { host, port } = this.#config;
-    this.#listener = Deno.listen({ hostname: host, port });
+    try {
+      this.#listener = Deno.listen({ hostname: host, port });
+    } catch (cause) {
+      throw cannotListen(host, port, "port", cause);
+    }
     this.#tick = setInterval(() => this.#watch(), TICK_MS);
     this.#accepting = this.#accept(this.#listener);
     return this.#listener.addr as Deno.NetAddr;

@@ -60,9 +60,8 @@ export const Role = z.enum(["creator", "normal"]);
 const text = z.string().min(1).max(MAX_TEXT_UNITS);
 const password = z.string().min(1).max(MAX_PASSWORD_UNITS);
 // Control and bidirectional characters would let one name pass for another on a terminal.
-// deno-lint-ignore no-control-regex -- they are what is refused
 const name = z.string().min(1).max(MAX_NAME_UNITS).regex(
-  /^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+$/u,
+  /^[^\p{Cc}\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+$/u,
   "has control or invisible characters",
 ).refine((s) => s.isWellFormed() && s.trim() === s && s.length > 0, {
   error: "begins or ends with a space, or is not well-formed",
