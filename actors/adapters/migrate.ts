@@ -1,14 +1,12 @@
 /**
  * Brings a database to this program's schema: numbered files in `sql/<dialect>/`, each applied
- * once, in order, under a lock, and recorded with its checksum in the table `migration`.
- * No statements of the application itself.
+ * once, in order, under a lock, and recorded with its checksum in the table `migration`. What is
+ * common to both databases, and SQLite; MySQL is mysql_migrate.ts.
  *
  * Invariant: a database is used only when what it records is a prefix of this program's files.
  */
 
 import type { DatabaseSync } from "node:sqlite";
-import type { Connection, RowDataPacket } from "mysql2/promise";
-import { serverErrno } from "./mysql_link.ts";
 import { int, type Row, str } from "./rows.ts";
 
 /** One file. */
@@ -113,84 +111,13 @@ export function migrateSqlite(db: DatabaseSync, migrations: readonly Migration[]
   }
 }
 
-/** How long a process waits for another one that migrates, s. */
-const MYSQL_LOCK_S = 120;
-
-/**
- * Server errors that say that a statement's work is there already: table, column, key exists, or
- * what should be dropped does not.
- */
-const DONE_ALREADY = new Set([1050, 1060, 1061, 1091]);
-
-/**
- * Migrates a MySQL database. MySQL commits each DDL statement by itself, hence one statement per
- * file; a file is recorded as begun before and as finished after it, so that a crash in between
- * is told from a table of somebody else.
- * @param lockSeconds How long to wait while another process migrates.
- */
-export async function migrateMysql(
-  connection: Connection,
-  migrations: readonly Migration[],
-  lockSeconds = MYSQL_LOCK_S,
-): Promise<void> {
-  const lock = "CONCAT('migration:', SHA1(DATABASE()))"; // names are of the whole server
-  const [[got]] = await connection.execute<RowDataPacket[]>(
-    `SELECT GET_LOCK(${lock}, ?) AS got`,
-    [lockSeconds],
-  );
-  if (got?.got !== 1) {
-    throw new SchemaMismatch(
-      `another process has been migrating the database for ${lockSeconds} s; try again later`,
-    );
-  }
-  try {
-    await migrateLocked(connection, migrations);
-  } finally {
-    await connection.query(`DO RELEASE_LOCK(${lock})`);
-  }
-}
-
-async function migrateLocked(
-  connection: Connection,
-  migrations: readonly Migration[],
-): Promise<void> {
-  await connection.query(
-    `CREATE TABLE IF NOT EXISTS migration (
-      number INT NOT NULL PRIMARY KEY, name VARCHAR(255) NOT NULL, checksum CHAR(64) NOT NULL,
-      finished TINYINT NOT NULL
-    ) ENGINE = InnoDB DEFAULT CHARACTER SET = ascii`,
-  );
-  const [recorded] = await connection.query<RowDataPacket[]>("SELECT * FROM migration");
-  const begun = new Set(recorded.filter((row) => row.finished === 0).map((row) => row.number));
-  // A file that this version does not know counts even when it was only begun.
-  const applied = recorded.filter((row) => row.finished === 1 || row.number > migrations.length);
-  for (const migration of outstanding(migrations, applied.map(appliedOf))) {
-    const { number, name, sql, checksum } = migration;
-    await connection.execute(
-      "REPLACE INTO migration (number, name, checksum, finished) VALUES (?, ?, ?, 0)",
-      [number, name, checksum],
-    );
-    try {
-      await connection.query(sql);
-    } catch (cause) {
-      const errno = serverErrno(cause);
-      if (errno === undefined || !begun.has(number) || !DONE_ALREADY.has(errno)) {
-        // Refused by the server, so not begun: what exists already is not ours, next time either.
-        if (errno !== undefined && !begun.has(number)) {
-          await connection.execute("DELETE FROM migration WHERE number = ?", [number]);
-        }
-        throw new SchemaMismatch(`migration ${name} failed: ${messageOf(cause)}`, { cause });
-      }
-    }
-    await connection.execute("UPDATE migration SET finished = 1 WHERE number = ?", [number]);
-  }
-}
-
-function appliedOf(row: Row): Applied {
+/** A row of the table `migration`, from either database. */
+export function appliedOf(row: Row): Applied {
   return { number: int(row, "number"), name: str(row, "name"), checksum: str(row, "checksum") };
 }
 
-function messageOf(error: unknown): string {
+/** What an error says. */
+export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 

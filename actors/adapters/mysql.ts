@@ -7,9 +7,10 @@
  */
 
 import { type StorePort, StoreUnavailable } from "../ports.ts";
-import { loadMigrations, migrateMysql, type Migration, migrationsDir } from "./migrate.ts";
+import { loadMigrations, type Migration, migrationsDir } from "./migrate.ts";
 import { Connections } from "./mysql_connections.ts";
 import { MysqlLink } from "./mysql_link.ts";
+import { migrateMysql } from "./mysql_migrate.ts";
 import { MysqlMessages } from "./mysql_messages.ts";
 import { MysqlPeople } from "./mysql_people.ts";
 

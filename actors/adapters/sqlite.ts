@@ -8,7 +8,13 @@
 
 import { DatabaseSync } from "node:sqlite";
 import { type StorePort, StoreUnavailable } from "../ports.ts";
-import { loadMigrations, migrateSqlite, type Migration, migrationsDir } from "./migrate.ts";
+import {
+  loadMigrations,
+  migrateSqlite,
+  type Migration,
+  migrationsDir,
+  SchemaMismatch,
+} from "./migrate.ts";
 import { SqliteMessages } from "./sqlite_messages.ts";
 import { SqlitePeople } from "./sqlite_people.ts";
 
@@ -59,7 +65,7 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
     return new SqliteStore(db);
   } catch (cause) {
     db?.close();
-    if (resultCode(cause) === undefined) throw cause;
+    if (cause instanceof SchemaMismatch) throw cause;
     throw new Error(`cannot open the database ${path}: ${reasonOf(cause)}`, { cause });
   }
 }
