@@ -223,10 +223,9 @@ export class Session {
       else this.#overflowed = true; // a later pass brings it
       return;
     }
-    switch (this.#follows(delivery.message)) {
+    switch (this.#position(delivery.message)) {
       case "next":
-        if (this.outstanding >= MAX_UNRECEIPTED) this.#stalled = true;
-        else this.#send(delivery);
+        this.#sendNext(delivery);
         return;
       case "seen":
         return;
@@ -281,12 +280,12 @@ export class Session {
     this.#overflowed = false;
     for (const delivery of held) {
       if (this.#stalled) break;
-      const follows = this.#follows(delivery.message);
-      if (follows === "gap") this.#held.push(delivery);
-      else if (follows === "next" && !this.#has(delivery.message.mid)) {
-        if (this.outstanding >= MAX_UNRECEIPTED) this.#stalled = true;
-        else this.#send(delivery);
-      }
+      const { message } = delivery;
+      const position = this.#position(message);
+      if (position === "seen" || this.#has(message.mid)) continue;
+      // Whoever sent it: what came after a message that is held may answer it.
+      if (position === "gap" || this.#held.length > 0) this.#held.push(delivery);
+      else this.#sendNext(delivery);
     }
     if (this.#stalled) this.stopPulling();
     else if (this.#held.length > 0 || !complete) return false;
@@ -354,6 +353,16 @@ export class Session {
       (this.#unwritten.length > 0 && this.#unwritten.some((e) => e.delivery.message.mid === mid));
   }
 
+  /** A message that is not sent is not followed: what comes after it must wait for it. */
+  #sendNext(delivery: Delivery): void {
+    if (this.outstanding >= MAX_UNRECEIPTED) {
+      this.#stalled = true;
+      return;
+    }
+    this.#follow(delivery.message);
+    this.#send(delivery);
+  }
+
   #send(delivery: Delivery): void {
     if (this.v === 2) {
       this.#unreceipted.set(delivery.message.mid, delivery);
@@ -365,9 +374,9 @@ export class Session {
     }
   }
 
-  #follows(m: Message): "next" | "seen" | "gap" {
-    const key = conversationKey(m);
-    const last = this.#followed.get(key);
+  /** Where a push stands in its sender's messages to its conversation. */
+  #position(m: Message): "next" | "seen" | "gap" {
+    const last = this.#followed.get(conversationKey(m));
     if (last === undefined) {
       // Its predecessor, if recent, may be on its way still.
       if (m.prev !== "" && m.prev >= this.#settledBefore && !this.#has(m.prev)) return "gap";
@@ -375,11 +384,11 @@ export class Session {
       if (m.mid <= last) return "seen";
       if (m.prev > last) return "gap";
     }
-    this.#follow(m, key);
     return "next";
   }
 
-  #follow(m: Message, key = conversationKey(m)): void {
+  #follow(m: Message): void {
+    const key = conversationKey(m);
     if (this.#followed.size >= MAX_FOLLOWED && !this.#followed.has(key)) {
       for (const oldest of this.#followed.keys()) {
         this.#followed.delete(oldest);

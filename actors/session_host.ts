@@ -128,6 +128,11 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       options.storeThread,
       options.later,
       (submission, outcome) => this.#settled(submission, outcome),
+      ({ message }, user) => {
+        // Came online, or joined, while the message was on its way to the store.
+        if (message.groupid !== 0) this.groups.invalidate(message.groupid);
+        this.router.pushTo(message, user, false);
+      },
     );
     this.groups = new GroupCache(this.clock, (id) => this.store.call("group", id));
     this.passwords = passwordClient(
@@ -367,10 +372,11 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     message: Message,
     req: string | number | undefined,
     urgent: boolean,
+    pushed: ReadonlySet<UserId> | UserId | undefined,
   ): void {
     // A v1 client waits for no acknowledgement: its frame is finished once the store's thread has it.
     if (session.v === 2) session.holdFrame();
-    this.store.append({ session, seq: session.seq, req, message, urgent });
+    this.store.append({ session, seq: session.seq, req, message, urgent, pushed });
   }
 
   remember(session: Session): void {

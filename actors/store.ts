@@ -84,6 +84,8 @@ export interface Outcomes {
   readonly run: string;
   /** Numbers of what is now durable under the `mid` it came with. */
   readonly stored: readonly number[];
+  /** Of those, runs of number, count and as many recipients that have yet to confirm. */
+  readonly pending: readonly number[];
   /** Everything else. */
   readonly others: readonly { readonly n: number; readonly outcome: RefusedOutcome }[];
   /** The worker's new generation; greater than the one it sent if something was put off. */
@@ -360,12 +362,14 @@ export class StoreActor implements Actor<StoreMessage> {
       if (entry === undefined || outcome === undefined) continue;
       let answer = answers.get(entry.worker);
       if (answer === undefined || answer.run !== entry.run) {
-        answer = { run: entry.run, stored: [], others: [] };
+        answer = { run: entry.run, stored: [], pending: [], others: [] };
         answers.set(entry.worker, answer);
       }
       if (outcome.status === "stored") {
         answer.stored.push(entry.n);
-        if (outcome.pending.length > 0 && this.#watched.size < MAX_WATCHED) {
+        if (outcome.pending.length === 0) continue;
+        answer.pending.push(entry.n, outcome.pending.length, ...outcome.pending);
+        if (this.#watched.size < MAX_WATCHED) {
           this.#watched.set(entry.message.mid, { users: [...outcome.pending], attempt: 0, due });
         }
       } else {
@@ -398,7 +402,7 @@ export class StoreActor implements Actor<StoreMessage> {
   #putOff(worker: ThreadId, run: string, ns: readonly number[], raise: boolean): void {
     if (raise) this.#generations.set(worker, (this.#generations.get(worker) ?? 0) + 1);
     const outcome = { status: "try_later" } as const;
-    this.#answer(worker, { run, stored: [], others: ns.map((n) => ({ n, outcome })) });
+    this.#answer(worker, { run, stored: [], pending: [], others: ns.map((n) => ({ n, outcome })) });
   }
 
   #answer(worker: ThreadId, draft: OutcomesDraft): void {
@@ -439,5 +443,6 @@ export class StoreActor implements Actor<StoreMessage> {
 interface OutcomesDraft {
   readonly run: string;
   readonly stored: number[];
+  readonly pending: number[];
   readonly others: { readonly n: number; readonly outcome: RefusedOutcome }[];
 }

@@ -29,6 +29,8 @@ export interface Submission {
   readonly message: Message;
   /** See `StoreMessage`'s append. */
   readonly urgent: boolean;
+  /** Whom it was pushed to, or would have been had they been online; all others are late. */
+  readonly pushed: ReadonlySet<UserId> | UserId | undefined;
 }
 
 /** What became of a submission. */
@@ -40,6 +42,7 @@ export class StoreClient {
   readonly #store: Ref<StoreMessage>;
   readonly #run = crypto.randomUUID();
   readonly #onOutcome: (submission: Submission, outcome: Outcome) => void;
+  readonly #onLate: (submission: Submission, user: UserId) => void;
   readonly #later: (fn: () => void) => void;
   readonly #waiting = new Map<number, Submission>();
   #next = 1;
@@ -50,16 +53,19 @@ export class StoreClient {
   #pairs: (UserId | Mid)[] = [];
   #scheduled = false;
 
+  /** @param onLate A stored message has a recipient that it was not pushed to. */
   constructor(
     system: ActorSystem,
     storeThread: ThreadId,
     later: (fn: () => void) => void,
     onOutcome: (submission: Submission, outcome: Outcome) => void,
+    onLate: (submission: Submission, user: UserId) => void,
   ) {
     this.#system = system;
     this.#store = system.ref<StoreMessage>(storeThread, "store");
     this.#later = later;
     this.#onOutcome = onOutcome;
+    this.#onLate = onLate;
   }
 
   /** Appends whose outcome is not known. */
@@ -97,6 +103,7 @@ export class StoreClient {
   receive(outcomes: Outcomes): void {
     if (outcomes.run !== this.#run) return;
     this.#generation = Math.max(this.#generation, outcomes.generation);
+    this.#pushLate(outcomes.pending);
     for (const n of outcomes.stored) this.#settle(n, STORED);
     for (const { n, outcome } of outcomes.others) this.#settle(n, outcome);
   }
@@ -118,6 +125,20 @@ export class StoreClient {
         rows,
         urgent: true,
       });
+    }
+  }
+
+  #pushLate(pending: readonly number[]): void {
+    for (let at = 0; at + 1 < pending.length;) {
+      const submission = this.#waiting.get(pending[at] ?? 0);
+      const end = at + 2 + (pending[at + 1] ?? 0);
+      for (let i = at + 2; i < end && submission !== undefined; i++) {
+        const user = pending[i] ?? 0;
+        const { pushed } = submission;
+        const late = typeof pushed === "object" ? !pushed.has(user) : pushed !== user;
+        if (late) this.#onLate(submission, user);
+      }
+      at = end;
     }
   }
 

@@ -139,21 +139,24 @@ function submit(session: Session, draft: Draft, prev: string, key: number, host:
   };
   // A v1 client is promised nothing: once all recipients have it pushed, the commit may wait.
   let urgent = session.v === 2;
+  let pushed: ReadonlySet<number> | number | undefined;
   if (groupid === 0) {
-    if (!host.router.pushTo(message, toid, session.wantsDelivered)) urgent = true;
+    if (host.router.pushTo(message, toid, session.wantsDelivered)) pushed = toid;
+    else urgent = true;
   } else {
     const group = host.groups.peek(groupid);
     if (group === undefined || !group.memberSet.has(session.user)) {
       // The store decides at commit: it may know of a join that this worker has yet to hear of.
       urgent = true;
     } else {
+      pushed = group.memberSet;
       for (const member of group.members) {
         if (member !== session.user && !host.router.pushTo(message, member, false)) urgent = true;
       }
     }
   }
   session.sent.set(key, message.mid);
-  host.submit(session, message, req, urgent);
+  host.submit(session, message, req, urgent, pushed);
 }
 
 /**

@@ -8,7 +8,7 @@ import type { GroupCache } from "../group_cache.ts";
 import type { GuardMessage } from "../guard.ts";
 import type { HybridClock } from "../hlc.ts";
 import type { Turn } from "../mailbox.ts";
-import type { Clock, Message, NodeId, PasswordPort } from "../ports.ts";
+import type { Clock, Message, NodeId, PasswordPort, UserId } from "../ports.ts";
 import type { PresenceWatch } from "../presence.ts";
 import type { RegistryMessage } from "../registry.ts";
 import type { Replica } from "../replica.ts";
@@ -60,12 +60,14 @@ export interface Host {
   /**
    * Stores a chat; its CHAT_ACK or ERROR follows after the commit.
    * @param urgent Somebody waits for that, or a recipient was not there for the push.
+   * @param pushed Whom it was pushed to; a recipient that turns out to be another gets it late.
    */
   submit(
     session: Session,
     message: Message,
     req: string | number | undefined,
     urgent: boolean,
+    pushed: ReadonlySet<UserId> | UserId | undefined,
   ): void;
   /** The session's login state changed: the main thread keeps a copy. */
   remember(session: Session): void;
