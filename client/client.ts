@@ -152,6 +152,8 @@ export class Client implements AsyncIterable<ClientEvent> {
   #cids = 0;
   #user: { readonly id: number; readonly name: string } | undefined;
   #session: Session | undefined;
+  /** Whose messages `#dedupe` and `#unhandled` know. */
+  #recipient = 0;
   #closed = false;
 
   /** Use {@linkcode connect}. */
@@ -594,7 +596,7 @@ export class Client implements AsyncIterable<ClientEvent> {
       const mids = unhandled.get(key) ?? [];
       unhandled.delete(key);
       // Of a user who has logged out: it was theirs, and the server will hand it over again.
-      if (unhandled !== this.#unhandled) return;
+      if (unhandled !== this.#unhandled || this.#user === undefined) return;
       for (const mid of mids) this.#receipts.add(mid);
     });
   }

@@ -177,6 +177,27 @@ Deno.test("a repeat is confirmed but not shown, by mid and by the sender's cid",
   assertEquals(confirmed, new Set([mid(1), mid(2)]));
 });
 
+Deno.test("what the server hands over again after a logout and a login is not shown again", async () => {
+  await using at = await scene();
+  const logIn = async () => {
+    const login = at.client.login({ name: "alice", password: "secret" });
+    await at.peer.logIn();
+    await login;
+  };
+
+  await at.peer.send(push(1), push(2));
+  const shown = [await event(at.events, "message")];
+  const logout = at.client.logout();
+  const { req } = await at.peer.expect(MSGID.LOGOUT);
+  await at.peer.send({ msgid: MSGID.OK, req });
+  await logout;
+  await logIn();
+  await at.peer.send(push(1), push(2), push(3));
+  shown.push(await event(at.events, "message"), await event(at.events, "message"));
+
+  assertEquals(shown.map((e) => e.message.mid), [mid(1), mid(2), mid(3)]);
+});
+
 Deno.test("chats without acknowledgement are sent again after a lost connection, in order, same cids", async () => {
   await using at = await scene();
   const queued = [];
