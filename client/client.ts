@@ -516,8 +516,9 @@ export class Client implements AsyncIterable<ClientEvent> {
 
   #onOnline(ack: LoginAck, resumed: boolean): void {
     const id = ack.id ?? 0;
-    if (this.#user?.id !== id) {
-      // Another user's messages are other messages.
+    if (this.#recipient !== id) {
+      // Another user's messages are other messages. One's own, after a logout, are the same.
+      this.#recipient = id;
       this.#dedupe = new Dedupe(DEDUPE_KEYS);
       this.#unhandled = new Map();
     }
