@@ -510,6 +510,7 @@ export class Client implements AsyncIterable<ClientEvent> {
       state,
       reason,
       ...(retryInMs !== undefined && { retryInMs }),
+      ...(state === "offline" && { loginNeeded: !this.#connection.canComeBack }),
     });
     this.#wakeWaiters();
   }

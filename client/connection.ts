@@ -107,6 +107,11 @@ export class Connection {
     return this.#state;
   }
 
+  /** It has what it takes to log in again. */
+  get canComeBack(): boolean {
+    return this.#credentials.token !== undefined || this.#credentials.login !== undefined;
+  }
+
   /** Resolves once connected. Without credentials it rejects at the first failure. */
   async ready(): Promise<void> {
     await this.#ready();
@@ -181,9 +186,7 @@ export class Connection {
     this.#finalBye = undefined;
     this.#outageSinceMs = 0;
     if (this.#retryNow !== undefined) this.#retryNow();
-    else if (this.#credentials.token !== undefined || this.#credentials.login !== undefined) {
-      this.#start();
-    }
+    else if (this.canComeBack) this.#start();
   }
 
   /** Resolves when what was sent has left, or the connection is gone. */
@@ -211,9 +214,7 @@ export class Connection {
       this.#set("connecting", reason);
       const outcome = await this.#once();
       reason = outcome.reason;
-      const hasCredentials = this.#credentials.token !== undefined ||
-        this.#credentials.login !== undefined;
-      if (this.#closing || outcome.final || !hasCredentials) break;
+      if (this.#closing || outcome.final || !this.canComeBack) break;
       if (this.#onlineSinceMs !== 0) {
         if (this.#clock.now() - this.#onlineSinceMs >= STABLE_SESSION_MS) this.#backoff.reset();
         this.#onlineSinceMs = 0;

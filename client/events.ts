@@ -124,6 +124,8 @@ export type ClientEvent =
     readonly reason: string;
     /** Until the next attempt; only with `waiting`. */
     readonly retryInMs?: number;
+    /** Only a login helps: there is no token, or it was refused. Only with `offline`. */
+    readonly loginNeeded?: boolean;
   }
   /** The server closes the connection after this. */
   | {

@@ -1,0 +1,305 @@
+/**
+ * The input line: text, cursor, history, reverse search. Pure: a key gives a new editor.
+ *
+ * `node:readline`'s own line editor is not used: it moves by code point (an emoji family is seven
+ * steps), takes a pasted newline for Enter, has no reverse search, and draws by itself. The keys are
+ * those of GNU readline.
+ * Invariant: the cursor stands between graphemes.
+ */
+
+import type { Key } from "./keys.ts";
+import { graphemes } from "./text.ts";
+
+/** Longest input, in UTF-16 units: the longest message. */
+const MAX_UNITS = 16_384;
+/** Steps that can be undone. */
+const MAX_UNDO = 200;
+
+/** A search through the history that is under way. */
+export interface Search {
+  readonly query: string;
+  /** Index in the history of what was found. */
+  readonly at: number;
+  readonly found: boolean;
+  /** What the line was before. */
+  readonly before: { readonly text: string; readonly cursor: number };
+}
+
+/** The input line. */
+export interface Editor {
+  readonly text: string;
+  /** UTF-16 units before the cursor. */
+  readonly cursor: number;
+  /** What was cut last, for Ctrl-Y. */
+  readonly killed: string;
+  /** Earlier inputs, oldest first. */
+  readonly history: readonly string[];
+  /** Which of them is shown; `history.length` for the new line. */
+  readonly at: number;
+  /** The new line, kept while an earlier one is shown. */
+  readonly draft: string;
+  readonly undo: readonly { readonly text: string; readonly cursor: number }[];
+  readonly search: Search | undefined;
+}
+
+/** What a key did. `undefined`: it is no editing key. */
+export type Edited =
+  | { readonly editor: Editor; readonly submit?: string }
+  | undefined;
+
+/** An empty line over a history, oldest first. */
+export function newEditor(history: readonly string[]): Editor {
+  return {
+    text: "",
+    cursor: 0,
+    killed: "",
+    history,
+    at: history.length,
+    draft: "",
+    undo: [],
+    search: undefined,
+  };
+}
+
+/** With text typed or pasted at the cursor. */
+export function insert(editor: Editor, text: string): Editor {
+  const room = MAX_UNITS - editor.text.length;
+  const fits = text.length <= room ? text : text.slice(0, Math.max(0, room)).toWellFormed();
+  if (fits === "") return editor;
+  return replace(editor, editor.cursor, editor.cursor, fits);
+}
+
+/** With `text` in place of a range, and the cursor after it. */
+export function replace(editor: Editor, from: number, to: number, text: string): Editor {
+  return changed(
+    editor,
+    editor.text.slice(0, from) + text + editor.text.slice(to),
+    from + text.length,
+  );
+}
+
+/** The line is done with: it joins the history, and a new one begins. */
+export function submitted(editor: Editor): Editor {
+  const { text, history } = editor;
+  const again = text.trim() === "" || history.at(-1) === text;
+  return { ...newEditor(again ? history : [...history, text]), killed: editor.killed };
+}
+
+/** Does what an editing key does. */
+export function press(editor: Editor, key: Key): Edited {
+  if (editor.search !== undefined) return pressInSearch(editor, editor.search, key);
+  if (key.text !== "") return { editor: insert(editor, key.text) };
+  const edit = editOf(key);
+  return edit === undefined ? undefined : edit(editor);
+}
+
+type Edit = (editor: Editor) => Edited;
+
+const KEYS: Readonly<Record<string, Edit>> = {
+  "return": (e) => ({ editor: e, submit: e.text }),
+  "enter": (e) => ({ editor: insert(e, "\n") }), // Ctrl-J
+  "M-return": (e) => ({ editor: insert(e, "\n") }),
+  "left": (e) => ({ editor: moved(e, before(e)) }),
+  "C-b": (e) => ({ editor: moved(e, before(e)) }),
+  "right": (e) => ({ editor: moved(e, after(e)) }),
+  "C-f": (e) => ({ editor: moved(e, after(e)) }),
+  "C-left": (e) => ({ editor: moved(e, wordStart(e)) }),
+  "M-b": (e) => ({ editor: moved(e, wordStart(e)) }),
+  "C-right": (e) => ({ editor: moved(e, wordEnd(e)) }),
+  "M-f": (e) => ({ editor: moved(e, wordEnd(e)) }),
+  "home": (e) => ({ editor: moved(e, lineStart(e)) }),
+  "C-a": (e) => ({ editor: moved(e, lineStart(e)) }),
+  "end": (e) => ({ editor: moved(e, lineEnd(e)) }),
+  "C-e": (e) => ({ editor: moved(e, lineEnd(e)) }),
+  "backspace": (e) => ({ editor: replace(e, before(e), e.cursor, "") }),
+  "C-h": (e) => ({ editor: replace(e, before(e), e.cursor, "") }),
+  "delete": (e) => ({ editor: replace(moved(e, e.cursor), e.cursor, after(e), "") }),
+  "C-d": (e) => e.text === "" ? undefined : { editor: replace(e, e.cursor, after(e), "") },
+  "C-k": (e) => ({ editor: kill(e, e.cursor, Math.max(lineEnd(e), after(e, lineEnd(e)))) }),
+  "C-u": (e) => ({ editor: kill(e, lineStart(e), e.cursor) }),
+  "C-w": (e) => ({ editor: kill(e, spaceStart(e), e.cursor) }),
+  "M-backspace": (e) => ({ editor: kill(e, wordStart(e), e.cursor) }),
+  "M-d": (e) => ({ editor: kill(e, e.cursor, wordEnd(e)) }),
+  "C-y": (e) => ({ editor: insert(e, e.killed) }),
+  "C-t": (e) => ({ editor: transposed(e) }),
+  "C-_": (e) => ({ editor: undone(e) }),
+  "up": (e) => ({ editor: upward(e) }),
+  "C-p": (e) => ({ editor: upward(e) }),
+  "down": (e) => ({ editor: downward(e) }),
+  "C-n": (e) => ({ editor: downward(e) }),
+  "C-r": (e) => ({ editor: searching(e) }),
+};
+
+function editOf(key: Key): Edit | undefined {
+  const name = `${key.ctrl ? "C-" : ""}${key.meta ? "M-" : ""}${key.name}`;
+  return Object.hasOwn(KEYS, name) ? KEYS[name] : undefined;
+}
+
+// ── changing ────────────────────────────────────────────────────────────────────────────────
+
+function changed(editor: Editor, text: string, cursor: number): Editor {
+  if (text === editor.text) return { ...editor, cursor };
+  const undo = [...editor.undo, { text: editor.text, cursor: editor.cursor }].slice(-MAX_UNDO);
+  return { ...editor, text, cursor, undo };
+}
+
+function moved(editor: Editor, cursor: number): Editor {
+  return { ...editor, cursor };
+}
+
+function kill(editor: Editor, from: number, to: number): Editor {
+  if (from === to) return editor;
+  return { ...replace(editor, from, to, ""), killed: editor.text.slice(from, to) };
+}
+
+/** Ctrl-C: the line is emptied; Ctrl-Y brings it back. */
+export function cleared(editor: Editor): Editor {
+  const empty = kill({ ...editor, search: undefined }, 0, editor.text.length);
+  return { ...empty, at: editor.history.length, draft: "" };
+}
+
+function undone(editor: Editor): Editor {
+  const last = editor.undo.at(-1);
+  return last === undefined ? editor : { ...editor, ...last, undo: editor.undo.slice(0, -1) };
+}
+
+function transposed(editor: Editor): Editor {
+  const end = editor.cursor === editor.text.length ? editor.cursor : after(editor);
+  const middle = before(editor, end);
+  const start = before(editor, middle);
+  if (start === middle) return editor;
+  const { text } = editor;
+  return replace(editor, start, end, text.slice(middle, end) + text.slice(start, middle));
+}
+
+// ── moving ──────────────────────────────────────────────────────────────────────────────────
+
+function before(editor: Editor, from = editor.cursor): number {
+  // A grapheme never reaches over a newline, so one line is enough to look at.
+  const start = startOfLine(editor.text, from);
+  if (start === from) return Math.max(0, from - 1);
+  const last = graphemes(editor.text.slice(start, from)).at(-1);
+  return from - (last?.length ?? 0);
+}
+
+function after(editor: Editor, from = editor.cursor): number {
+  if (editor.text[from] === "\n") return from + 1;
+  const end = endOfLine(editor.text, from);
+  const first = graphemes(editor.text.slice(from, end))[0];
+  return from + (first?.length ?? 0);
+}
+
+function lineStart(editor: Editor): number {
+  return startOfLine(editor.text, editor.cursor);
+}
+
+function lineEnd(editor: Editor): number {
+  return endOfLine(editor.text, editor.cursor);
+}
+
+function startOfLine(text: string, from: number): number {
+  return from === 0 ? 0 : text.lastIndexOf("\n", from - 1) + 1;
+}
+
+function endOfLine(text: string, from: number): number {
+  const end = text.indexOf("\n", from);
+  return end < 0 ? text.length : end;
+}
+
+function wordStart(editor: Editor): number {
+  const match = /[\p{L}\p{N}\p{M}_]*[^\p{L}\p{N}\p{M}_]*$/u.exec(
+    editor.text.slice(0, editor.cursor),
+  );
+  return editor.cursor - (match?.[0].length ?? 0);
+}
+
+function wordEnd(editor: Editor): number {
+  const match = /^[^\p{L}\p{N}\p{M}_]*[\p{L}\p{N}\p{M}_]*/u.exec(editor.text.slice(editor.cursor));
+  return editor.cursor + (match?.[0].length ?? 0);
+}
+
+function spaceStart(editor: Editor): number {
+  const match = /\S*\s*$/u.exec(editor.text.slice(0, editor.cursor));
+  return editor.cursor - (match?.[0].length ?? 0);
+}
+
+// ── history ─────────────────────────────────────────────────────────────────────────────────
+
+function upward(editor: Editor): Editor {
+  const start = lineStart(editor);
+  if (start > 0) {
+    const previous = startOfLine(editor.text, start - 1);
+    return moved(editor, atColumn(editor, previous, editor.cursor - start));
+  }
+  return shown(editor, editor.at - 1);
+}
+
+function downward(editor: Editor): Editor {
+  const end = lineEnd(editor);
+  if (end < editor.text.length) {
+    return moved(editor, atColumn(editor, end + 1, editor.cursor - lineStart(editor)));
+  }
+  return shown(editor, editor.at + 1);
+}
+
+/** The place `units` into the line that begins at `start`, on a grapheme's edge. */
+function atColumn(editor: Editor, start: number, units: number): number {
+  const end = endOfLine(editor.text, start);
+  let at = start;
+  for (const grapheme of graphemes(editor.text.slice(start, end))) {
+    if (at + grapheme.length > start + units) break;
+    at += grapheme.length;
+  }
+  return at;
+}
+
+function shown(editor: Editor, at: number): Editor {
+  const { history } = editor;
+  if (at < 0 || at > history.length || at === editor.at) return editor;
+  const draft = editor.at === history.length ? editor.text : editor.draft;
+  const text = at === history.length ? draft : history[at] ?? "";
+  return { ...editor, at, draft, text, cursor: text.length, undo: [] };
+}
+
+// ── reverse search ──────────────────────────────────────────────────────────────────────────
+
+function searching(editor: Editor): Editor {
+  const { text, cursor } = editor;
+  const search = { query: "", at: editor.history.length, found: true, before: { text, cursor } };
+  return { ...editor, search };
+}
+
+function pressInSearch(editor: Editor, search: Search, key: Key): Edited {
+  const name = `${key.ctrl ? "C-" : ""}${key.meta ? "M-" : ""}${key.name}`;
+  if (key.text !== "") return { editor: found(editor, search, search.query + key.text, search.at) };
+  if (name === "C-r") return { editor: found(editor, search, search.query, search.at - 1) };
+  if (name === "backspace" || name === "C-h") {
+    const query = graphemes(search.query).slice(0, -1).join("");
+    return { editor: found(editor, search, query, editor.history.length) };
+  }
+  if (name === "C-g" || name === "C-c") {
+    return { editor: { ...editor, ...search.before, search: undefined } };
+  }
+  const draft = editor.at === editor.history.length ? search.before.text : editor.draft;
+  const accepted: Editor = { ...editor, search: undefined, at: search.at, draft };
+  if (name === "escape") return { editor: accepted };
+  return press(accepted, key) ?? { editor: accepted };
+}
+
+/** Looks for `query` in the history from index `from` backwards. */
+function found(editor: Editor, search: Search, query: string, from: number): Editor {
+  const { history } = editor;
+  const wanted = query.toLowerCase();
+  if (wanted === "") {
+    const { text, cursor } = search.before;
+    const reset = { ...search, query, at: history.length, found: true };
+    return { ...editor, text, cursor, search: reset };
+  }
+  for (let at = Math.min(from, history.length - 1); at >= 0; at--) {
+    const text = history[at] ?? "";
+    const place = text.toLowerCase().lastIndexOf(wanted);
+    if (place < 0) continue;
+    return { ...editor, text, cursor: place, search: { ...search, query, at, found: true } };
+  }
+  return { ...editor, search: { ...search, query, found: false } };
+}

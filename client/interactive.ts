@@ -1,0 +1,240 @@
+/**
+ * The program for a person: first run or saved login, then full screen or plain lines, until they
+ * leave. It owns the terminal and answers for giving it back.
+ */
+
+import { App, type Outcome } from "./app.ts";
+import { type Client, connect } from "./client.ts";
+import { systemClock } from "./clock.ts";
+import type { ClientEvent } from "./events.ts";
+import type { Flags } from "./flags.ts";
+import { freshProfile } from "./fresh_profile.ts";
+import { InputHistory } from "./input_history.ts";
+import { Plain } from "./plain.ts";
+import { configDirectory, Profile, type ProfileData } from "./profile.ts";
+import { asker } from "./prompt.ts";
+import { Screen, type Terminal } from "./screen.ts";
+import { signIn } from "./sign_in.ts";
+import { TerminalInput } from "./terminal_input.ts";
+import { readTls } from "./tls.ts";
+import { Tui } from "./tui.ts";
+
+/** How long unsent messages may take when leaving, in ms; the rest is sent next time. */
+const LEAVE_FLUSH_MS = 1_000;
+/** Events kept between the login and the first screen. */
+const MAX_EARLY_EVENTS = 10_000;
+
+type Env = (name: string) => string | undefined;
+
+/** @returns The exit status. */
+export async function runInteractive(flags: Flags, env: Env): Promise<number> {
+  const config = configDirectory(env);
+  const profile = await Profile.open(config, flags.profile ?? "default");
+  const terminal = stdoutTerminal();
+  const isPlain = flags.plain || env("TERM") === "dumb" || !Deno.stdout.isTerminal();
+  const say = (text: string) => terminal.writeNow(`${text}\r\n`);
+  const { data, damaged } = await profile.load();
+  if (damaged !== undefined) say(`The profile could not be read; it is now ${damaged}.`);
+  const input = new TerminalInput();
+  const screen = new Screen(terminal, !env("NO_COLOR"));
+  const restore = () => {
+    screen.leave();
+    input.raw(false);
+  };
+  // A defect must not leave the terminal unusable; the error itself is printed by the runtime.
+  globalThis.addEventListener("unhandledrejection", restore);
+  globalThis.addEventListener("error", restore);
+  try {
+    let saved: ProfileData | undefined = isFor(data, flags) ? data : undefined;
+    while (true) {
+      const run = await enter(flags, env, profile, saved, asker(input, terminal.writeNow), say);
+      if (run === undefined) return 0;
+      const outcome = await show(run, profile, { input, screen, terminal, isPlain });
+      if (outcome === "quit") return 0;
+      if (outcome === "terminated") return 143;
+      input.raw(true);
+      say(outcome === "logout" ? "You are logged out." : "The saved login is no longer valid.");
+      saved = (await profile.load()).data;
+      if (saved !== undefined) {
+        const { token: _, ...rest } = saved;
+        saved = rest;
+      }
+    }
+  } finally {
+    restore();
+  }
+}
+
+/** A saved login is used unless the flags name somebody or somewhere else. */
+function isFor(saved: ProfileData | undefined, flags: Flags): boolean {
+  return saved !== undefined &&
+    (flags.name === undefined || flags.name === saved.name) &&
+    (flags.host === undefined || flags.host === saved.host) &&
+    (flags.port === undefined || flags.port === saved.port);
+}
+
+interface Entered {
+  readonly client: Client;
+  readonly saved: ProfileData;
+  /** Where the client's events go: kept until somebody takes them. */
+  readonly events: EventRelay;
+}
+
+/** Logs in with the saved token in the background, or asks. */
+async function enter(
+  flags: Flags,
+  env: Env,
+  profile: Profile,
+  saved: ProfileData | undefined,
+  ask: ReturnType<typeof asker>,
+  say: (text: string) => void,
+): Promise<Entered | undefined> {
+  const events = new EventRelay();
+  const common = {
+    outboxFile: profile.outboxFile,
+    onEvent: events.take,
+    tls: await readTls(flags, saved),
+  };
+  if (saved?.token !== undefined) {
+    const { host, port, token, id, name } = saved;
+    const client = await connect({ ...common, host, port, resume: { token, id, name } });
+    return { client, saved, events };
+  }
+  const place = {
+    host: flags.host ?? saved?.host ?? "127.0.0.1",
+    port: flags.port ?? saved?.port ?? 6000,
+  };
+  const signedIn = await signIn({
+    ask,
+    say,
+    connect: (at) => connect({ ...common, ...at }),
+    place,
+    placeIsGiven: flags.host !== undefined || flags.port !== undefined || saved !== undefined,
+    name: flags.name ?? saved?.name,
+    password: env("CHAT_PASSWORD") || undefined,
+  });
+  if (signedIn === undefined) return undefined;
+  const { client, session } = signedIn;
+  const known = saved?.id === session.id ? saved : freshProfile({ ...flags, ...place }, session);
+  const data = {
+    ...known,
+    ...signedIn.place,
+    id: session.id,
+    name: session.name,
+    token: session.token,
+  };
+  await profile.save(data);
+  return { client, saved: data, events };
+}
+
+interface Stage {
+  readonly input: TerminalInput;
+  readonly screen: Screen;
+  readonly terminal: Terminal;
+  readonly isPlain: boolean;
+}
+
+/** Shows the program until it ends. */
+async function show(
+  { client, saved, events }: Entered,
+  profile: Profile,
+  { input, screen, terminal, isPlain }: Stage,
+): Promise<Outcome> {
+  const { promise: ended, resolve: end } = Promise.withResolvers<Outcome>();
+  const view = isPlain
+    ? new Plain({
+      input,
+      print: (line) => terminal.writeNow(`${line}\n`),
+      end,
+      ring: () => terminal.writeNow("\x07"),
+    })
+    : new Tui({
+      input,
+      screen,
+      terminal,
+      clock: systemClock,
+      history: await InputHistory.open(profile.historyFile),
+      end,
+    });
+  const app = new App({ client, clock: systemClock, profile, saved, view });
+  const ignore = listen({
+    SIGWINCH: () => view instanceof Tui && view.resized(),
+    SIGCONT: () => {
+      if (!(view instanceof Tui)) return;
+      input.restoreRaw();
+      screen.enter();
+      view.resized();
+    },
+    SIGINT: () => view instanceof Plain ? view.interrupted() : end("quit"),
+    SIGTERM: () => end("terminated"),
+    SIGHUP: () => end("terminated"),
+  });
+  app.start();
+  view.start(app);
+  events.attach((event) => app.onEvent(event));
+  const outcome = await ended;
+  ignore();
+  await view.stop();
+  await client.close(outcome === "login_needed" ? 0 : LEAVE_FLUSH_MS);
+  await app.close();
+  return outcome;
+}
+
+/** Hands events on; keeps those that come before anybody takes them. */
+class EventRelay {
+  #sink: ((event: ClientEvent) => void) | undefined;
+  #early: ClientEvent[] = [];
+
+  readonly take = (event: ClientEvent): void => {
+    if (this.#sink !== undefined) this.#sink(event);
+    else if (this.#early.length < MAX_EARLY_EVENTS) this.#early.push(event);
+  };
+
+  attach(sink: (event: ClientEvent) => void): void {
+    this.#sink = sink;
+    const early = this.#early;
+    this.#early = [];
+    for (const event of early) sink(event);
+  }
+}
+
+/** Listens to signals; returns what stops that. */
+function listen(handlers: Partial<Record<Deno.Signal, () => unknown>>): () => void {
+  const added: [Deno.Signal, () => void][] = [];
+  const add = (signal: Deno.Signal, handler: () => unknown) => {
+    const listener = () => void handler();
+    Deno.addSignalListener(signal, listener);
+    added.push([signal, listener]);
+  };
+  const isWindows = Deno.build.os === "windows";
+  if (handlers.SIGINT !== undefined) add("SIGINT", handlers.SIGINT);
+  for (const signal of ["SIGWINCH", "SIGCONT", "SIGTERM", "SIGHUP"] as const) {
+    const handler = handlers[signal];
+    if (handler !== undefined && !isWindows) add(signal, handler);
+  }
+  return () => {
+    for (const [signal, listener] of added) Deno.removeSignalListener(signal, listener);
+  };
+}
+
+function stdoutTerminal(): Terminal {
+  const encoder = new TextEncoder();
+  return {
+    async write(text) {
+      let rest = encoder.encode(text);
+      while (rest.length > 0) rest = rest.subarray(await Deno.stdout.write(rest));
+    },
+    writeNow(text) {
+      let rest = encoder.encode(text);
+      while (rest.length > 0) rest = rest.subarray(Deno.stdout.writeSync(rest));
+    },
+    size() {
+      try {
+        const { columns, rows } = Deno.consoleSize();
+        return { columns: columns || 80, rows: rows || 24 };
+      } catch {
+        return { columns: 80, rows: 24 }; // the window has gone; the end is near
+      }
+    },
+  };
+}

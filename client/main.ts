@@ -1,0 +1,39 @@
+/**
+ * The chat program: reads flags, chooses between terminal and script, and answers for the exit
+ * status: 0 everything succeeded, 1 something failed, 2 wrong flags, 130 interrupted, 143 terminated.
+ */
+
+import { FlagError, flagHelp, parseFlags } from "./flags.ts";
+import { OutboxInUse } from "./errors.ts";
+import { runInteractive } from "./interactive.ts";
+import { ProfileError } from "./profile.ts";
+import { runScript } from "./run_script.ts";
+
+/** A variable of the environment; one that may not be read counts as unset. */
+function env(name: string): string | undefined {
+  try {
+    return Deno.env.get(name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) return undefined;
+    throw error;
+  }
+}
+
+async function main(): Promise<number> {
+  const flags = parseFlags(Deno.args, env);
+  if (flags.help) {
+    await Deno.stdout.write(new TextEncoder().encode(flagHelp()));
+    return 0;
+  }
+  const isScript = flags.json || flags.exec !== undefined || !Deno.stdin.isTerminal();
+  return isScript ? await runScript(flags, env) : await runInteractive(flags, env);
+}
+
+try {
+  Deno.exit(await main());
+} catch (error) {
+  const isPlain = error instanceof FlagError || error instanceof ProfileError ||
+    error instanceof OutboxInUse;
+  console.error(isPlain ? `chat: ${error.message}` : error);
+  Deno.exit(error instanceof OutboxInUse || !isPlain ? 1 : 2);
+}

@@ -1,0 +1,443 @@
+/**
+ * The program without a terminal: one command per input line, one JSON event per output line.
+ *
+ * Invariants: commands are done in order; sends alone overlap, for their order is kept by the
+ * outbox; every command is answered by one `ok` or `error` line with its `line` number; no password
+ * and no token is printed. Source: docs/client.md, "Scripting".
+ */
+
+import type { Client } from "./client.ts";
+import { type Clock, pause } from "./clock.ts";
+import { helpLines, type Invocation, parseLine, parseObject } from "./commands.ts";
+import {
+  type Directory,
+  EMPTY,
+  keyOf,
+  ofSession,
+  resolve,
+  titleOf,
+  withFriend,
+  withGroup,
+  withPresence,
+  withSender,
+} from "./directory.ts";
+import { ConnectionLost, OutboxFull, RequestError } from "./errors.ts";
+import type { ClientEvent, Message, Target } from "./events.ts";
+
+/** Sends that may wait for their acknowledgement at once. */
+const MAX_OPEN_SENDS = 256;
+/** How long `/wait`, `/waitfor` and `/sync` wait when nothing is said, in seconds. */
+const WAIT_S = 30;
+/** Messages kept for `/waitfor`. */
+const MAX_REMEMBERED = 1_000;
+
+/** What a script needs. */
+export interface ScriptOptions {
+  readonly client: Client;
+  readonly clock: Clock;
+  /** Writes one line of output. */
+  print(line: string): void;
+  /** For `/login` and `/register`. */
+  readonly password: string | undefined;
+}
+
+interface Command {
+  readonly line: number;
+  /** The caller's own mark of a JSON command, echoed. */
+  readonly ref: unknown;
+}
+
+/** Runs commands against one client. */
+export class Script {
+  readonly #options: ScriptOptions;
+  readonly #client: Client;
+  #directory: Directory = EMPTY;
+  #current: Target | undefined;
+  #failed = false;
+  #left = false;
+  /** Messages that have come and no `/wait` has counted. */
+  #uncounted = 0;
+  #remembered: string[] = [];
+  #changed = Promise.withResolvers<void>();
+  readonly #openSends = new Set<Promise<void>>();
+  /** cids of chats whose line will be answered. */
+  readonly #openCids = new Set<string>();
+
+  constructor(options: ScriptOptions) {
+    this.#options = options;
+    this.#client = options.client;
+  }
+
+  /** Something failed so far. */
+  get failed(): boolean {
+    return this.#failed;
+  }
+
+  /** Takes an event of the client. */
+  onEvent(event: ClientEvent): void {
+    switch (event.type) {
+      case "session":
+        this.#directory = ofSession(this.#directory, event.session);
+        break;
+      case "presence":
+        this.#directory = withPresence(this.#directory, event.id, event.state === "online");
+        break;
+      case "message": {
+        const { id, name, groupid } = event.message;
+        this.#directory = withSender(this.#directory, id, name, groupid ?? 0);
+        this.#uncounted++;
+        this.#remembered.push(event.message.msg);
+        if (this.#remembered.length > 2 * MAX_REMEMBERED) {
+          this.#remembered = this.#remembered.slice(-MAX_REMEMBERED);
+        }
+        break;
+      }
+      default:
+    }
+    // What a line of this script sent is told by that line's `ok` or `error`.
+    const isOwn = (event.type === "sent" || event.type === "failed") &&
+      this.#openCids.has(event.cid);
+    if (!isOwn) this.#print(this.#shown(event));
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers<void>();
+  }
+
+  /**
+   * Runs commands until the lines end or one of them leaves.
+   *
+   * @returns Whether all succeeded.
+   */
+  async run(lines: AsyncIterable<string>): Promise<boolean> {
+    let number = 0;
+    for await (const line of lines) {
+      number++;
+      if (line.trim() !== "") await this.#line(line, number);
+      if (this.#left) break;
+    }
+    await this.#sendsDone();
+    return !this.#failed;
+  }
+
+  /** Prints a failure that belongs to no line; the exit status tells of it. */
+  fail(error: unknown): void {
+    this.#failed = true;
+    this.#print({ event: "error", ...inWords(error) });
+  }
+
+  async #line(line: string, number: number): Promise<void> {
+    const isJson = line.trimStart().startsWith("{");
+    const object = isJson ? parseObjectText(line) : undefined;
+    const command: Command = { line: number, ref: object?.ref };
+    const parsed = object !== undefined
+      ? parseObject(object)
+      : isJson
+      ? { ok: false as const, error: "a line that begins with { must be a JSON object" }
+      : parseLine(line, { mode: "script", talking: false });
+    if (parsed === undefined) return;
+    if (!parsed.ok) return this.#error(command, undefined, new RequestError(4, parsed.error));
+    const { invocation } = parsed;
+    try {
+      const password = typeof object?.password === "string" ? object.password : undefined;
+      const result = await this.#run(invocation, command, password ?? this.#options.password);
+      if (result !== undefined) this.#ok(command, invocation.command, result);
+    } catch (error) {
+      this.#error(command, invocation.command, error);
+    }
+  }
+
+  /** @returns What to print besides `ok`; undefined when the answer is printed later. */
+  async #run(
+    invocation: Invocation,
+    command: Command,
+    password: string | undefined,
+  ): Promise<object | undefined> {
+    const client = this.#client;
+    switch (invocation.command) {
+      case "msg":
+        return await this.#send(this.#target(invocation.args.who), invocation.args.text, command);
+      case "chat":
+        return await this.#send(this.#target(invocation.args.id), invocation.args.text, command);
+      case "groupchat":
+        return await this.#send(
+          this.#target(asGroup(invocation.args.group)),
+          invocation.args.text,
+          command,
+        );
+      case "say": {
+        if (this.#current === undefined) {
+          throw new RequestError(4, "nobody to talk to: /open somebody, or /msg WHO TEXT");
+        }
+        return await this.#send(this.#current, invocation.args.text, command);
+      }
+      case "open": {
+        const { who } = invocation.args;
+        this.#current = who === undefined ? undefined : this.#target(who);
+        return this.#current === undefined ? {} : { conversation: keyOf(this.#current) };
+      }
+      case "add": {
+        const friend = await client.addFriend(idOrName(invocation.args.person, "@"));
+        this.#directory = withFriend(this.#directory, friend);
+        return { friend };
+      }
+      case "create": {
+        const group = await client.createGroup(invocation.args.name, invocation.args.desc ?? "");
+        this.#directory = withGroup(this.#directory, group);
+        return { group };
+      }
+      case "join": {
+        const group = await client.joinGroup(idOrName(invocation.args.group, "#"));
+        this.#directory = withGroup(this.#directory, group);
+        return { group };
+      }
+      case "who":
+        return this.#who(invocation.args.who);
+      case "history": {
+        const { who, count } = invocation.args;
+        const target = who === undefined ? this.#current : this.#target(who);
+        if (target === undefined) throw new RequestError(4, "whose history? /history WHO [COUNT]");
+        const limit = Math.min(200, Math.max(1, Math.floor(Number(count ?? 50))));
+        const page = await client.history(target, { limit });
+        return {
+          messages: page.messages.map((message) => this.#message(message)),
+          more: page.more,
+        };
+      }
+      case "register":
+        return { id: await client.register(invocation.args.name, needed(password)) };
+      case "login": {
+        const session = await client.login({
+          name: invocation.args.name,
+          password: needed(password),
+        });
+        return { id: session.id, name: session.name };
+      }
+      case "sync":
+        await this.#sync(seconds(invocation.args.seconds));
+        return {};
+      case "wait": {
+        const count = Math.floor(Number(invocation.args.count));
+        await this.#until(
+          () => this.#uncounted >= count,
+          seconds(invocation.args.seconds),
+          () => `${this.#uncounted} of ${count} messages came in time`,
+        );
+        this.#uncounted -= count;
+        return {};
+      }
+      case "waitfor": {
+        const { text } = invocation.args;
+        await this.#until(
+          () => this.#remembered.some((msg) => msg.includes(text)),
+          seconds(invocation.args.seconds),
+          () => "no such message came in time",
+        );
+        return {};
+      }
+      case "listen":
+        await this.#listen(invocation.args.seconds);
+        return {};
+      case "reconnect":
+        client.reconnect();
+        return {};
+      case "logout":
+        await this.#sendsDone();
+        await client.logout();
+        return {};
+      case "quit":
+        await this.#sendsDone();
+        this.#left = true;
+        return {};
+      case "help":
+        return { help: helpLines("script", invocation.args.command) };
+      case "next":
+      case "prev":
+      case "unread":
+      case "close":
+      case "set":
+      case "clear":
+        throw new RequestError(4, `/${invocation.command} works on a terminal only`);
+      default:
+        return invocation satisfies never;
+    }
+  }
+
+  /** Queues a chat; its line is answered when the server has it, or has refused it. */
+  async #send(target: Target, text: string, command: Command): Promise<undefined> {
+    while (this.#openSends.size >= MAX_OPEN_SENDS) await Promise.race(this.#openSends);
+    const queued = await this.#client.send(target, text);
+    this.#openCids.add(queued.cid);
+    const answered = queued.acknowledged().then(
+      ({ cid, mid, ts }) => this.#ok(command, "msg", { to: keyOf(target), cid, mid, ts }),
+      (error) => this.#error(command, "msg", error),
+    ).finally(() => {
+      this.#openSends.delete(answered);
+      this.#openCids.delete(queued.cid);
+    });
+    this.#openSends.add(answered);
+  }
+
+  async #sendsDone(): Promise<void> {
+    await Promise.all(this.#openSends);
+  }
+
+  async #sync(timeoutS: number): Promise<void> {
+    if (!(await this.#client.drained(timeoutS * 1000))) {
+      throw new ConnectionLost(`${this.#client.unsent.length} messages are not acknowledged`);
+    }
+    await this.#sendsDone();
+  }
+
+  async #until(done: () => boolean, timeoutS: number, why: () => string): Promise<void> {
+    const limit = pause(this.#options.clock, timeoutS * 1000);
+    let over = false;
+    const end = limit.done.then(() => {
+      over = true;
+    });
+    while (!done() && !over) await Promise.race([this.#changed.promise, end]);
+    limit.stop();
+    if (!done()) throw new ConnectionLost(why());
+  }
+
+  async #listen(forSeconds: string | undefined): Promise<void> {
+    if (forSeconds === undefined) {
+      // Until the process is told to end.
+      await Promise.withResolvers<void>().promise;
+      return;
+    }
+    await pause(this.#options.clock, Number(forSeconds) * 1000).done;
+  }
+
+  #target(text: string): Target {
+    const target = resolve(this.#directory, text);
+    if (target === undefined) {
+      throw new RequestError(5, `${text} is no friend, fellow member or group of yours`);
+    }
+    return target;
+  }
+
+  #who(text: string | undefined): object {
+    const { people, rooms } = this.#directory;
+    if (text === undefined) {
+      return {
+        friends: [...people.values()].filter((person) => person.friend).map(personShown),
+        groups: [...rooms.values()].map(({ id, name, desc, members }) => ({
+          id,
+          name,
+          desc,
+          members: members.length,
+        })),
+      };
+    }
+    const target = this.#target(text);
+    if (target.kind === "user") {
+      const person = people.get(target.id);
+      return person === undefined ? { id: target.id } : { person: personShown(person) };
+    }
+    const room = rooms.get(target.id);
+    if (room === undefined) throw new RequestError(5, `you are in no group ${text}`);
+    const members = room.members.map((id) => {
+      const person = people.get(id);
+      return person === undefined ? { id } : personShown(person);
+    });
+    return { group: { id: room.id, name: room.name, desc: room.desc, members } };
+  }
+
+  #shown(event: ClientEvent): object {
+    switch (event.type) {
+      case "message":
+        return { event: "message", ...this.#message(event.message) };
+      case "session": {
+        const { id, name, friends, groups, node } = event.session;
+        return { event: "session", id, name, friends, groups, node, resumed: event.resumed };
+      }
+      case "sent": {
+        const { cid, mid, ts, target } = event;
+        return { event: "sent", cid, mid, ts, to: keyOf(target) };
+      }
+      case "failed": {
+        const { cid, errno, errmsg, target, msg } = event;
+        return { event: "failed", cid, errno, error: errmsg, to: keyOf(target), text: msg };
+      }
+      case "error":
+        return { event: "problem", errno: event.errno, error: event.errmsg };
+      case "delivered":
+      case "presence":
+      case "typing":
+      case "connection":
+      case "bye": {
+        const { type, ...rest } = event;
+        return { event: type, ...rest };
+      }
+      default:
+        return event satisfies never;
+    }
+  }
+
+  #message({ mid, cid, id, name, ts, toid, groupid, msg }: Message): object {
+    const place = groupid === undefined
+      ? { toid }
+      : { groupid, group: titleOf(this.#directory, { kind: "group", id: groupid }).slice(1) };
+    return { mid, cid, id, name, ts, ...place, text: msg };
+  }
+
+  #ok({ line, ref }: Command, cmd: string, result: object): void {
+    this.#print({ event: "ok", line, ref, cmd, ...result });
+  }
+
+  #error({ line, ref }: Command, cmd: string | undefined, error: unknown): void {
+    this.#failed = true;
+    this.#print({ event: "error", line, ref, cmd, ...inWords(error) });
+  }
+
+  #print(object: object): void {
+    this.#options.print(JSON.stringify(object));
+  }
+}
+
+function personShown(person: { id: number; name: string; online: boolean }): object {
+  return { id: person.id, name: person.name, state: person.online ? "online" : "offline" };
+}
+
+/** `3` and `#devs` of the classic `groupchat:` mean groups. */
+function asGroup(text: string): string {
+  return text.startsWith("#") ? text : `#${text}`;
+}
+
+/** A number is an id; `mark` before a name that is a number makes it a name. */
+export function idOrName(text: string, mark: string): number | string {
+  if (text.startsWith(mark)) {
+    const rest = text.slice(mark.length);
+    return mark === "#" && /^[1-9]\d*$/.test(rest) ? Number(rest) : rest;
+  }
+  return /^[1-9]\d{0,15}$/.test(text) ? Number(text) : text;
+}
+
+function seconds(text: string | undefined): number {
+  return text === undefined ? WAIT_S : Number(text);
+}
+
+function needed(password: string | undefined): string {
+  if (password === undefined || password === "") {
+    throw new RequestError(4, "no password: set CHAT_PASSWORD");
+  }
+  return password;
+}
+
+function parseObjectText(line: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === "object" && value !== null ? { ...value } : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/** An error as a line tells it. A defect is not one: it ends the program. */
+export function inWords(error: unknown): { readonly errno?: number; readonly error: string } {
+  if (error instanceof RequestError) return { errno: error.errno, error: error.message };
+  if (error instanceof ConnectionLost || error instanceof OutboxFull) {
+    return { error: error.message };
+  }
+  throw error;
+}

@@ -1,0 +1,297 @@
+/**
+ * The program on a full screen: keys to commands, state to frames.
+ *
+ * Invariant: whatever arrives, the input line changes by keys alone; the terminal is given back as
+ * it was, however the program ends.
+ */
+
+import type { App, AppView, Outcome } from "./app.ts";
+import type { Clock } from "./clock.ts";
+import { parseLine } from "./commands.ts";
+import { complete, type Completion } from "./complete.ts";
+import { cleared, type Editor, insert, newEditor, press, submitted } from "./editor.ts";
+import type { InputHistory } from "./input_history.ts";
+import type { Input, Key } from "./keys.ts";
+import { columnOf, layout, messageHeight, type View } from "./layout.ts";
+import type { Screen, Terminal } from "./screen.ts";
+import { type Anchor, moved, windowAt } from "./scroll.ts";
+import { type Action, currentOf, firstUnread, neighbour, type State } from "./state.ts";
+import type { TerminalInput } from "./terminal_input.ts";
+import { safeLine } from "./text.ts";
+
+/** Frames are at least so far apart, in ms. */
+const FRAME_MS = 16;
+/** Countdowns and typing notices are looked at this often, in ms. */
+const TICK_MS = 1_000;
+/** Bells are at least so far apart, in ms. */
+const BELL_MS = 2_000;
+const LEAVE_HINT = "Ctrl-C again to leave, any other key to stay";
+
+/** What the full-screen view needs. */
+export interface TuiOptions {
+  readonly input: TerminalInput;
+  readonly screen: Screen;
+  readonly terminal: Terminal;
+  readonly clock: Clock;
+  readonly history: InputHistory;
+  readonly end: (outcome: Outcome) => void;
+}
+
+/** The full screen of one {@linkcode App}. */
+export class Tui implements AppView {
+  readonly #options: TuiOptions;
+  readonly #screen: Screen;
+  readonly #clock: Clock;
+  #app: App | undefined;
+  #editor: Editor;
+  #anchor: Anchor | undefined;
+  #homeUp = 0;
+  #hint: string | undefined;
+  #leaving = false;
+  #completion: Completion | undefined;
+  #drawnAt = 0;
+  #cancelDraw: (() => void) | undefined;
+  #cancelTick: (() => void) | undefined;
+  #rungAt = 0;
+  #running = false;
+
+  constructor(options: TuiOptions) {
+    this.#options = options;
+    this.#screen = options.screen;
+    this.#clock = options.clock;
+    this.#editor = newEditor(options.history.entries);
+  }
+
+  /** Takes the screen and the keyboard. */
+  start(app: App): void {
+    this.#app = app;
+    this.#running = true;
+    this.#screen.enter();
+    this.#options.input.take((input) => this.#onInput(input), () => {
+      this.#options.end("terminated");
+    });
+    this.#tick();
+    this.#draw();
+  }
+
+  /** Gives them back. Idempotent. */
+  async stop(): Promise<void> {
+    if (!this.#running) return;
+    this.#running = false;
+    this.#cancelTick?.();
+    this.#cancelDraw?.();
+    this.#options.input.release();
+    this.#screen.leave();
+    await this.#screen.settled();
+  }
+
+  /** The window has another size, or something else has drawn on it. */
+  resized(): void {
+    this.#screen.forget();
+    this.#redraw();
+  }
+
+  changed(action: Action, before: State): void {
+    const state = this.#app?.state;
+    if (state !== undefined && state.current !== before.current) {
+      this.#anchor = undefined;
+      this.#homeUp = 0;
+      this.#completion = undefined;
+    }
+    // What was asked for is shown, also to one who had scrolled up.
+    if (action.type === "notice" || action.type === "queued") this.#anchor = undefined;
+    if (state?.atBottom === false && this.#anchor === undefined && action.type !== "scrolled") {
+      this.#app?.dispatch({ type: "scrolled", atBottom: true });
+    }
+    this.#redraw();
+  }
+
+  alert(title: string, text: string): void {
+    const app = this.#app;
+    if (app === undefined) return;
+    const now = this.#clock.now();
+    const { bell, notify } = app.options;
+    const wanted = notify && !app.state.focused;
+    const rings = bell && now - this.#rungAt >= BELL_MS;
+    if (!rings && !wanted) return;
+    if (rings) this.#rungAt = now;
+    this.#screen.notify(rings, wanted ? `${title}: ${text}` : undefined);
+  }
+
+  giveBack(text: string): void {
+    if (this.#editor.text === "") this.#editor = insert(this.#editor, text);
+    this.#redraw();
+  }
+
+  end(outcome: Outcome): void {
+    this.#options.end(outcome);
+  }
+
+  // ── input ─────────────────────────────────────────────────────────────────────────────────
+
+  #onInput(input: Input): void {
+    const app = this.#app;
+    if (app === undefined) return;
+    switch (input.kind) {
+      case "focus":
+        app.dispatch({ type: "focus", focused: input.focused });
+        return;
+      case "paste":
+        this.#settle();
+        this.#editor = insert({ ...this.#editor, search: undefined }, input.text);
+        app.typing();
+        break;
+      case "key":
+        this.#onKey(app, input);
+        break;
+      default:
+        input satisfies never;
+    }
+    this.#redraw();
+  }
+
+  /** Ends what only the next key answers. */
+  #settle(): void {
+    this.#hint = undefined;
+    this.#leaving = false;
+    this.#completion = undefined;
+  }
+
+  #onKey(app: App, key: Key): void {
+    const wasLeaving = this.#leaving;
+    const running = this.#completion;
+    this.#settle();
+    if (key.ctrl && key.name === "c" && this.#editor.search === undefined) {
+      return this.#interrupt(wasLeaving);
+    }
+    if (key.name === "tab" && this.#editor.search === undefined) {
+      return this.#complete(app, running, key.shift ? -1 : 1);
+    }
+    const before = this.#editor.text;
+    const edited = press(this.#editor, key);
+    if (edited === undefined) return this.#command(app, key);
+    this.#editor = edited.editor;
+    if (edited.submit !== undefined) return this.#submit(app, edited.submit);
+    const isMessage = !edited.editor.text.startsWith("/") && edited.editor.search === undefined;
+    if (key.text !== "" && isMessage && before !== edited.editor.text) app.typing();
+  }
+
+  #interrupt(again: boolean): void {
+    if (this.#editor.text !== "") {
+      this.#editor = cleared(this.#editor);
+    } else if (again) {
+      this.#options.end("quit");
+    } else {
+      this.#leaving = true;
+      this.#hint = LEAVE_HINT;
+    }
+  }
+
+  #complete(app: App, running: Completion | undefined, step: 1 | -1): void {
+    const { editor, completion } = complete(app.state, this.#editor, running, step);
+    this.#editor = editor;
+    this.#completion = completion;
+    if (completion === undefined) return;
+    this.#hint = completion.candidates.map((candidate, index) => {
+      const word = safeLine(candidate.trim());
+      return index === completion.at ? `[${word}]` : word;
+    }).join("  ");
+  }
+
+  #submit(app: App, text: string): void {
+    const parsed = parseLine(text, {
+      mode: "interactive",
+      talking: currentOf(app.state) !== undefined,
+    });
+    if (parsed === undefined) return;
+    if (!parsed.ok) {
+      // The line stays, to be put right.
+      app.dispatch({ type: "notice", text: parsed.error, tone: "error", now: this.#clock.now() });
+      return;
+    }
+    this.#editor = submitted(this.#editor);
+    this.#options.history.add(text).catch((error: unknown) => this.#historyFailed(error));
+    // `run` tells of failures itself; it rejects only on a defect, which ends the program.
+    void app.run(parsed.invocation);
+  }
+
+  #historyFailed(error: unknown): void {
+    const why = error instanceof Error ? error.message : String(error);
+    const text = `the input history could not be saved: ${why}`;
+    this.#app?.dispatch({ type: "notice", text, tone: "error", now: this.#clock.now() });
+  }
+
+  #command(app: App, key: Key): void {
+    const { state } = app;
+    if (key.ctrl && key.name === "d") return this.#options.end("quit");
+    if (key.ctrl && key.name === "l") return this.#screen.forget();
+    if (key.name === "pageup") return this.#scroll(app, 1);
+    if (key.name === "pagedown") return this.#scroll(app, -1);
+    if (!key.meta) return;
+    if (/^[0-9]$/.test(key.name)) {
+      const number = Number(key.name);
+      const target = number === 0 ? undefined : state.order[number - 1];
+      if (number === 0 || target !== undefined) app.openKey(target);
+    } else if (key.name === "right") app.openKey(neighbour(state, 1));
+    else if (key.name === "left") app.openKey(neighbour(state, -1));
+    else if (key.name === "a") {
+      const unread = firstUnread(state);
+      if (unread !== undefined) app.openKey(unread);
+    }
+  }
+
+  // ── scrolling and drawing ─────────────────────────────────────────────────────────────────
+
+  #scroll(app: App, pages: 1 | -1): void {
+    const { state } = app;
+    const size = this.#options.terminal.size();
+    const height = messageHeight(state, this.#view(app), size);
+    const step = Math.max(1, height - 1) * pages;
+    const current = currentOf(state);
+    if (current === undefined) {
+      this.#homeUp = Math.max(0, this.#homeUp + step);
+      return;
+    }
+    const column = columnOf(state, current, size.columns);
+    const next = moved(column, this.#anchor, step, height);
+    this.#anchor = next;
+    app.dispatch({ type: "scrolled", atBottom: next === undefined });
+    if (pages > 0 && windowAt(column, next, height).atTop) app.older();
+  }
+
+  #view(app: App): View {
+    return {
+      editor: this.#editor,
+      anchor: this.#anchor,
+      homeUp: this.#homeUp,
+      hint: this.#hint,
+      server: app.server,
+    };
+  }
+
+  #tick(): void {
+    this.#cancelTick = this.#clock.after(TICK_MS, () => {
+      this.#app?.dispatch({ type: "tick", now: this.#clock.now() });
+      this.#tick();
+    });
+  }
+
+  /** Draws soon: now, or when the frame before is old enough. */
+  #redraw(): void {
+    if (!this.#running || this.#cancelDraw !== undefined) return;
+    const sinceMs = this.#clock.now() - this.#drawnAt;
+    const waitMs = Math.min(FRAME_MS, Math.max(0, FRAME_MS - sinceMs));
+    this.#cancelDraw = this.#clock.after(waitMs, () => {
+      this.#cancelDraw = undefined;
+      this.#draw();
+    });
+  }
+
+  #draw(): void {
+    const app = this.#app;
+    if (app === undefined || !this.#running) return;
+    this.#drawnAt = this.#clock.now();
+    const size = this.#options.terminal.size();
+    this.#screen.draw(layout(app.state, this.#view(app), size, this.#clock.now()));
+  }
+}
