@@ -48,8 +48,12 @@ export const UserId = z.int().positive();
 export const GroupId = z.int().positive();
 /** A message's id, given by the server: a ULID that sorts in causal order. */
 export const Mid = z.string().length(MID_LENGTH);
-/** A message's id, chosen by its sender: unique per sender, for ever. */
-export const Cid = z.string().min(1).max(MAX_CID_UNITS);
+/**
+ * A message's id, chosen by its sender: unique per sender, for ever. Well-formed, as a lone
+ * surrogate would be stored as another character and two ids pass for one.
+ */
+export const Cid = z.string().min(1).max(MAX_CID_UNITS)
+  .refine((s) => s.isWellFormed(), { error: "is not well-formed" });
 /** A client's label of a request, echoed in its answer. */
 export const Req = z.union([z.string().max(64), z.number()]);
 /** `online` while the user has a session on any node. */
