@@ -11,13 +11,14 @@ const ROOT = fromFileUrl(new URL("../", import.meta.url));
 /** Modules may have to be compiled first, on a machine that runs other tests too. */
 const START_MS = 90_000;
 const LIMIT_MS = 20_000;
+const ANY_PORTS = ["--port", "0", "--node-port-base", "0", "--http-port-base", "0"];
 
 Deno.test.beforeAll(async () => {
   await ensureServices({ install: true });
 });
 
 /** The running task, its lines, and its end. */
-class Task {
+class Task implements AsyncDisposable {
   readonly lines: string[] = [];
   readonly #process: Deno.ChildProcess;
   readonly #reading: Promise<void>;
@@ -67,6 +68,12 @@ class Task {
     return code;
   }
 
+  /** Ends it if a failed test left it running. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.signal("SIGTERM");
+    await this.status(60_000);
+  }
+
   async #read(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> {
     let rest = "";
     for await (const text of stream.pipeThrough(new TextDecoderStream())) {
@@ -76,6 +83,16 @@ class Task {
       this.#news.resolve();
       this.#news = Promise.withResolvers();
     }
+  }
+}
+
+/** A directory for one test; it goes with the test, after all that `body` disposes of. */
+async function withDir(body: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await Deno.makeTempDir({ prefix: "chat-cluster-task-" });
+  try {
+    await body(dir);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
   }
 }
 
@@ -140,16 +157,23 @@ async function until(condition: () => boolean): Promise<void> {
   }
 }
 
+/** Those that were just killed may take a moment to go. */
+async function untilNoProcessOf(text: string): Promise<void> {
+  try {
+    await until(() => processesOf(text).length === 0);
+  } catch {
+    assertEquals(processesOf(text), []);
+  }
+}
+
 function pidOf(task: Task, part: string): number {
   const row = task.lines.find((line) => new RegExp(`^cluster \\|   ${part} `).test(line)) ?? "";
   return Number(/pid (\d+)/.exec(row)?.[1]);
 }
 
-Deno.test("the cluster task serves users, replaces a killed node, and leaves nothing behind", async () => {
-  const dir = await Deno.makeTempDir({ prefix: "chat-cluster-task-" });
-  const anyPorts = ["--port", "0", "--node-port-base", "0", "--http-port-base", "0"];
-  const task = new Task(["--nodes", "2", ...anyPorts, "--data", dir]);
-  try {
+Deno.test("the cluster task serves users, replaces a killed node, and leaves nothing behind", () =>
+  withDir(async (dir) => {
+    await using task = new Task(["--nodes", "2", ...ANY_PORTS, "--data", dir]);
     const ready = await task.line(/clients connect to/, START_MS);
     const port = Number(/:(\d+)$/.exec(ready)?.[1]);
     await task.line(/Ctrl-C ends it/);
@@ -162,7 +186,7 @@ Deno.test("the cluster task serves users, replaces a killed node, and leaves not
     assertMatch(String(node), /./);
 
     // The same data directory must not be opened twice.
-    const second = new Task([...anyPorts, "--data", dir]);
+    await using second = new Task([...ANY_PORTS, "--data", dir]);
     assertEquals(await second.status(), 1);
     assertStringIncludes(second.lines.join("\n"), `another cluster runs in ${dir}`);
 
@@ -176,15 +200,8 @@ Deno.test("the cluster task serves users, replaces a killed node, and leaves not
     task.signal("SIGINT");
     assertEquals(await task.status(60_000), 0, task.lines.join("\n"));
     assertEquals(task.lines.at(-1), "cluster | everything has ended");
-    assertEquals(processesOf(dir), []);
-  } catch (error) {
-    task.signal("SIGTERM");
-    await task.status(60_000);
-    throw error;
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-});
+    await untilNoProcessOf(dir);
+  }));
 
 /** Through nginx, on a connection of its own. */
 async function registerAndLogin(
@@ -200,53 +217,53 @@ async function registerAndLogin(
   return [ack, ack.node];
 }
 
-Deno.test("a signal while the cluster starts ends it with nothing left", async () => {
-  const dir = await Deno.makeTempDir({ prefix: "chat-cluster-task-" });
-  const anyPorts = ["--port", "0", "--node-port-base", "0", "--http-port-base", "0"];
-  const task = new Task([...anyPorts, "--data", dir]);
-  await task.line(/^redis +\| .*Ready to accept connections/, START_MS);
-  await until(() => processesOf(dir).some((command) => command.includes("--bootstrap")));
+Deno.test("a signal while the cluster starts ends it with nothing left", () =>
+  withDir(async (dir) => {
+    await using task = new Task([...ANY_PORTS, "--data", dir]);
+    await until(() => processesOf(dir).some((command) => command.includes("mariadbd")));
 
-  task.signal("SIGTERM");
+    task.signal("SIGTERM");
 
-  assertEquals(await task.status(60_000), 0, task.lines.join("\n"));
-  assertEquals(processesOf(dir), []);
-  await Deno.remove(dir, { recursive: true });
-});
+    assertEquals(await task.status(60_000), 0, task.lines.join("\n"));
+    await untilNoProcessOf(dir);
+  }));
 
-Deno.test("a part that cannot be started again makes the cluster give up, and end in order", async () => {
-  const dir = await Deno.makeTempDir({ prefix: "chat-cluster-task-" });
-  const binaries = await findBinaries();
-  const redisServer = join(dir, "redis-server");
-  await Deno.symlink(binaries.redisServer, redisServer);
-  const lines: string[] = [];
-  const cluster = await Cluster.start({
-    nodes: 1,
-    hostname: "127.0.0.1",
-    port: 0,
-    nodePortBase: 0,
-    httpPortBase: 0,
-    dir,
-    nodeArgs: [],
-    binaries: { ...binaries, redisServer },
-    retry: { firstMs: 10, mostMs: 10, maxFailures: 3 },
-    onLine: (part, line) => lines.push(`${part}: ${line}`),
-  }, new AbortController().signal);
-  const redis = cluster.parts.find(({ name }) => name === "redis");
-  assert(redis !== undefined);
+Deno.test("a part that cannot be started again makes the cluster give up, and end in order", () =>
+  withDir(async (dir) => {
+    const binaries = await findBinaries();
+    const redisServer = join(dir, "redis-server");
+    await Deno.symlink(binaries.redisServer, redisServer);
+    const lines: string[] = [];
+    const cluster = await Cluster.start({
+      nodes: 1,
+      hostname: "127.0.0.1",
+      port: 0,
+      nodePortBase: 0,
+      httpPortBase: 0,
+      dir,
+      nodeArgs: [],
+      binaries: { ...binaries, redisServer },
+      retry: { firstMs: 10, mostMs: 10, maxFailures: 3 },
+      onLine: (part, line) => lines.push(`${part}: ${line}`),
+    }, new AbortController().signal);
+    try {
+      const redis = cluster.parts.find(({ name }) => name === "redis");
+      assert(redis !== undefined);
 
-  await Deno.remove(redisServer);
-  Deno.kill(redis.service.pid, "SIGKILL");
+      await Deno.remove(redisServer);
+      Deno.kill(redis.service.pid, "SIGKILL");
 
-  assertEquals(await deadline(cluster.gaveUp, LIMIT_MS), "redis failed 3 times in a row");
-  const says = lines.filter((line) => line.startsWith("cluster: ")).join("\n");
-  assertMatch(says, /redis \(pid \d+\) died with SIGKILL/);
-  assertEquals(says.match(/starting redis again/g)?.length, 3);
-  assertMatch(says, /redis-server: (not found|No such file)/);
-  assertEquals(await cluster.stop(), []);
-  assertEquals(processesOf(dir), []);
-  await Deno.remove(dir, { recursive: true });
-});
+      assertEquals(await deadline(cluster.gaveUp, LIMIT_MS), "redis failed 3 times in a row");
+      const says = lines.filter((line) => line.startsWith("cluster: ")).join("\n");
+      assertMatch(says, /redis \(pid \d+\) died with SIGKILL/);
+      assertEquals(says.match(/starting redis again/g)?.length, 3);
+      assertMatch(says, /redis-server: (not found|No such file)/);
+      assertEquals(await cluster.stop(), []);
+      await untilNoProcessOf(dir);
+    } finally {
+      await cluster.stop();
+    }
+  }));
 
 Deno.test("the cluster task's flags have the documented defaults", () => {
   const settings = parseFlags([]);

@@ -3,8 +3,8 @@
  *
  * Invariants: the child leads a session of its own, so that a terminal's Ctrl-C reaches only us
  * and a group signal reaches its own children; when this process dies, even by SIGKILL, a watcher
- * ends the child; `ended` settles after all processes of its group have gone and its output is
- * drained, so that nothing is left open.
+ * ends the child; `ended` settles after what is left of its group has been killed and its output
+ * is drained, so that nothing is left open.
  */
 
 import { deadline } from "@std/async/deadline";
