@@ -36,18 +36,6 @@ export function cleanEnv(more: Record<string, string> = {}): Record<string, stri
   return { ...Object.fromEntries(own), NO_COLOR: "1", ...more };
 }
 
-/**
- * Data in memory, where there is such a place: a disk that others keep busy takes seconds to sync.
- * What a process has written outlives it there too; only a machine that dies would lose it.
- */
-function memoryDir(): { dir?: string } {
-  try {
-    return Deno.statSync("/dev/shm").isDirectory ? { dir: "/dev/shm" } : {};
-  } catch {
-    return {};
-  }
-}
-
 /** How a test's server is started. */
 export interface TestServerOptions {
   /** Session workers. @default 1 */
@@ -75,7 +63,7 @@ export class TestServer implements AsyncDisposable {
 
   /** Resolves when it is ready. */
   static async start(options: TestServerOptions = {}): Promise<TestServer> {
-    const data = await Deno.makeTempDir({ prefix: "chat-test-", ...memoryDir() });
+    const data = await Deno.makeTempDir({ prefix: "chat-test-" });
     const server = new TestServer(options, data);
     try {
       await server.#ready();
