@@ -156,7 +156,7 @@ Deno.test("processes that start at once on one new SQLite file all succeed", asy
   assertEquals(new Set(outputs).size, 1, "all have the first one's secret");
 });
 
-Deno.test("a file that cannot be a SQLite database gives one sentence with its path", async () => {
+Deno.test("a file that cannot be used as a SQLite database gives one sentence with its path and a remedy", async () => {
   const path = freshFile();
   await Deno.writeTextFile(
     path,
@@ -166,12 +166,17 @@ Deno.test("a file that cannot be a SQLite database gives one sentence with its p
   const error = await assertRejects(() => openSqlite(path), Error, `cannot open the database`);
 
   assertStringIncludes(error.message, path);
-  assertStringIncludes(error.message, "not a database");
+  assertStringIncludes(error.message, "not a database; give another path");
   await assertRejects(
     () => openSqlite(`${dir}/no/such/dir/chat.db`),
     Error,
-    "no/such/dir/chat.db: unable to open",
+    "check that its directory exists",
   );
+  const locked = freshFile();
+  const other = new DatabaseSync(locked);
+  other.exec("BEGIN EXCLUSIVE");
+  await assertRejects(() => openSqlite(locked, { busyMs: 20 }), Error, "another process uses it");
+  other.close();
 });
 
 Deno.test("processes that start at once on one empty MySQL database all succeed", async () => {

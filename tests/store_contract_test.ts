@@ -1,4 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
+import { DatabaseSync } from "node:sqlite";
 import { openMysql } from "../actors/adapters/mysql.ts";
 import { openSqlite } from "../actors/adapters/sqlite.ts";
 import { type StorePort, StoreUnavailable } from "../actors/ports.ts";
@@ -67,4 +68,42 @@ Deno.test("what another process writes to the file is seen by the next commit", 
   await store.close();
   await other.close();
   await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("a SQLite file that another process keeps locked refuses in time, and nothing is stored", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "chat-store-" });
+  const store = await openSqlite(`${dir}/chat.db`, { busyMs: 50 });
+  const [ann, bob] = [await newUser(store), await newUser(store)];
+  const hello = text({ from: ann, toid: bob });
+  const other = new DatabaseSync(`${dir}/chat.db`);
+  other.exec("BEGIN IMMEDIATE");
+
+  await assertRejects(() => send(store, hello), StoreUnavailable, "another process holds it");
+  await assertRejects(() => store.register("new", "h"), StoreUnavailable);
+  assertEquals(await store.pending(bob, "", 9), []);
+  other.exec("COMMIT");
+
+  assertEquals(await send(store, hello), [{ status: "stored", pending: [bob] }]);
+  other.close();
+  await store.close();
+  await Deno.remove(dir, { recursive: true });
+});
+
+Deno.test("when a commit fails half-way, the messages before the failure are not stored", async () => {
+  const store = await openSqlite(":memory:");
+  const [ann, bob] = [await newUser(store), await newUser(store)];
+  const [one, two] = [text({ from: ann, toid: bob }), text({ from: ann, toid: bob })];
+
+  await assertRejects(
+    () => send(store, one, two, text({ from: ann, toid: bob, mid: one.mid, cid: "other" })),
+    Error,
+    "two messages",
+  );
+
+  assertEquals(await store.pending(bob, "", 9), []);
+  assertEquals((await send(store, one, two)).map((outcome) => outcome.status), [
+    "stored",
+    "stored",
+  ]);
+  await store.close();
 });

@@ -10,6 +10,7 @@ import { DatabaseSync } from "node:sqlite";
 import { type StorePort, StoreUnavailable } from "../ports.ts";
 import {
   loadMigrations,
+  messageOf,
   migrateSqlite,
   type Migration,
   migrationsDir,
@@ -17,6 +18,7 @@ import {
 } from "./migrate.ts";
 import { SqliteMessages } from "./sqlite_messages.ts";
 import { SqlitePeople } from "./sqlite_people.ts";
+import { transactionOn } from "./sqlite_transaction.ts";
 
 /** What may be changed for tests. */
 export interface SqliteOptions {
@@ -44,12 +46,22 @@ const UNAVAILABLE = new Map([
   [14, "it cannot be opened"], // CANTOPEN
 ]);
 
+/** What to do about an error at opening, by a part of SQLite's own text (exec gives no code). */
+const REMEDIES: readonly (readonly [text: string, remedy: string])[] = [
+  ["locked", "another process uses it: stop that one first"],
+  ["not a database", "give another path, or restore a backup"],
+  ["malformed", "it is damaged: restore a backup"],
+  ["unable to open", "check that its directory exists and may be written to"],
+  ["readonly", "check that it and its directory may be written to"],
+  ["full", "make room on the disk"],
+];
+
 /**
  * Opens a database file, creates it if there is none, and brings it to this program's schema.
  *
  * @param path A file in a directory that exists, or ":memory:".
  * @throws {SchemaMismatch} When the file is from a newer version or a migration was changed.
- * @throws {Error} When it cannot be opened or is damaged; one sentence with the path.
+ * @throws {Error} When it cannot be opened or is damaged; one sentence with path and remedy.
  */
 export async function openSqlite(path: string, options: SqliteOptions = {}): Promise<StorePort> {
   const migrations = options.migrations ?? await loadMigrations(migrationsDir("sqlite"));
@@ -66,7 +78,10 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
   } catch (cause) {
     db?.close();
     if (cause instanceof SchemaMismatch) throw cause;
-    throw new Error(`cannot open the database ${path}: ${reasonOf(cause)}`, { cause });
+    const text = messageOf(cause);
+    const remedy = REMEDIES.find(([part]) => text.includes(part))?.[1];
+    const advice = remedy === undefined ? "" : `; ${remedy}`;
+    throw new Error(`cannot open the database ${path}: ${text}${advice}`, { cause });
   }
 }
 
@@ -78,8 +93,9 @@ class SqliteStore implements StorePort {
 
   constructor(db: DatabaseSync) {
     this.#db = db;
-    this.#people = new SqlitePeople(db);
-    this.#messages = new SqliteMessages(db, this.#people);
+    const transaction = transactionOn(db);
+    this.#people = new SqlitePeople(db, transaction);
+    this.#messages = new SqliteMessages(db, this.#people, transaction);
   }
 
   commit: StorePort["commit"] = (appends, receipts) =>
@@ -161,7 +177,7 @@ function resultCode(error: unknown): number | undefined {
 
 function reasonOf(error: unknown): string {
   const code = resultCode(error);
-  const text = error instanceof Error ? error.message : String(error);
+  const text = messageOf(error);
   const reason = code === undefined ? undefined : UNAVAILABLE.get(code);
   return reason === undefined ? text : `${reason} (${text})`;
 }

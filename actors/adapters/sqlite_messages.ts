@@ -18,26 +18,27 @@ import type {
 } from "../ports.ts";
 import { AFTER_ALL_MIDS, NO_SUCH_TARGET, NOT_PERMITTED, receivedHere } from "./batch.ts";
 import { int, message, page, str } from "./rows.ts";
-import { type SqlitePeople, transaction } from "./sqlite_people.ts";
+import type { SqlitePeople } from "./sqlite_people.ts";
+import type { Transaction } from "./sqlite_transaction.ts";
 
 // Text with a NUL is cut when read as text (node:sqlite), so free text is read as bytes.
 const MESSAGE = `m.mid, CAST(m.cid AS BLOB) AS cid, m.sender, u.name, m.ts, m.toid, m.groupid,
   CAST(m.msg AS BLOB) AS msg, CAST(m.extra AS BLOB) AS extra`;
 
 export class SqliteMessages {
-  readonly #db: DatabaseSync;
   readonly #people: SqlitePeople;
+  readonly #transaction: Transaction;
   readonly #sql;
 
-  constructor(db: DatabaseSync, people: SqlitePeople) {
-    this.#db = db;
+  constructor(db: DatabaseSync, people: SqlitePeople, transaction: Transaction) {
     this.#people = people;
+    this.#transaction = transaction;
     this.#sql = prepare(db);
   }
 
   commit(appends: readonly Append[], receipts: readonly Receipt[]): AppendOutcome[] {
     if (appends.length === 0 && receipts.length === 0) return [];
-    return transaction(this.#db, () => {
+    return this.#transaction(() => {
       this.#people.refresh();
       const received = receivedHere(appends, receipts);
       const outcomes = appends.map(({ message, confirmed }) =>

@@ -8,6 +8,7 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import type { ContactsRow, GroupId, GroupRow, PersonRow, UserId, UserRow } from "../ports.ts";
+import type { Transaction } from "./sqlite_transaction.ts";
 import { groupRow, int, nameKey, person, str, userRow } from "./rows.ts";
 
 /** Users remembered, about 40 B each; when there are more, all are forgotten. */
@@ -24,8 +25,8 @@ const MEMBER = "SELECT u.id, u.name, g.grouprole, g.groupid FROM groupuser g " +
 const GROUP = "SELECT id, groupname, CAST(groupdesc AS BLOB) AS groupdesc FROM allgroup";
 
 export class SqlitePeople {
-  readonly #db: DatabaseSync;
   readonly #sql;
+  readonly #transaction: Transaction;
   readonly #users = new Set<UserId>();
   /** Group ⇒ its members. */
   readonly #members = new Map<GroupId, Set<UserId>>();
@@ -33,9 +34,9 @@ export class SqlitePeople {
   #version: unknown;
   #tokensSaved = 0;
 
-  constructor(db: DatabaseSync) {
-    this.#db = db;
+  constructor(db: DatabaseSync, transaction: Transaction) {
     this.#sql = prepare(db);
+    this.#transaction = transaction;
   }
 
   /** Call inside a transaction: forgets what another process may have changed. */
@@ -111,7 +112,7 @@ export class SqlitePeople {
   createGroup(user: UserId, name: string, desc: string): GroupId | undefined {
     if (!this.exists(user)) return undefined;
     if (this.#sql.groupByName.get(nameKey(name)) !== undefined) return undefined;
-    return transaction(this.#db, () => {
+    return this.#transaction(() => {
       const { changes, lastInsertRowid } = this.#sql.createGroup.run(name, nameKey(name), desc);
       if (changes === 0) return undefined;
       const group = Number(lastInsertRowid);
@@ -214,18 +215,4 @@ function prepare(db: DatabaseSync) {
     addSecret: sql("INSERT INTO secret (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING"),
     secret: sql("SELECT value FROM secret WHERE name = ?"),
   };
-}
-
-/** Runs `work` in one transaction; rolls back when it throws. */
-export function transaction<T>(db: DatabaseSync, work: () => T): T {
-  db.exec("BEGIN IMMEDIATE");
-  try {
-    const result = work();
-    db.exec("COMMIT");
-    return result;
-  } catch (error) {
-    // A full disk or a failed write has rolled back already.
-    if (db.isTransaction) db.exec("ROLLBACK");
-    throw error;
-  }
 }
