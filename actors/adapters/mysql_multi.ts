@@ -2,8 +2,8 @@
  * Statements over many rows at once, with a placeholder for every value. No retries, no tables.
  *
  * Each number of rows is a statement of its own to the server, which keeps it prepared. So numbers
- * are few: up to 16 as they are, then multiples of 16, at most 256; the rest goes in a further
- * statement. Measured, 500 rows: 12 µs a row, where one statement per row takes 350.
+ * are few: up to 64 as they are, then multiples of 64, at most 256; the rest goes in a further
+ * statement. Measured: 12 µs a row for 500 rows, where one statement per row takes 350.
  */
 
 import type { Connection } from "mysql2/promise";
@@ -11,7 +11,7 @@ import { change, type Param, rows } from "./mysql_link.ts";
 import type { Row } from "./rows.ts";
 
 const MAX_ROWS = 256;
-const GRAIN = 16;
+const GRAIN = 64;
 
 /** `head (?, ?), (?, ?) … tail`. */
 export class MultiRow {
