@@ -3,8 +3,9 @@
  * frame and never waits for anything but its socket.
  *
  * Invariants: one write at a time, in order; to a v1 client each object is a write of its own, to a
- * v2 client what has gathered goes in one; at most `maxQueuedBytes` wait for a slow reader; reading
- * stops while too many of its frames are unfinished. `close` is idempotent and releases everything.
+ * v2 client what has gathered goes in one; at most `maxQueuedBytes` and one frame wait behind the
+ * write in hand; reading stops while too many of its frames are unfinished. `close` is idempotent
+ * and releases everything.
  */
 
 import { ERRNO, type ErrorCode } from "@chat/wire/errors.ts";
@@ -156,7 +157,7 @@ export class Connection {
     return this.#memo?.user ?? 0;
   }
 
-  /** Bytes that wait for the peer to read. */
+  /** Bytes that wait behind the write in hand. */
   get queuedBytes(): number {
     return this.#queuedBytes;
   }
@@ -235,13 +236,15 @@ export class Connection {
   queue(bytes: Uint8Array, push: number): void {
     if (this.closed || this.#ending) return;
     if (push > this.lastPush) this.lastPush = push;
+    // What is queued already tells a slow reader: one large answer alone says nothing.
+    if (this.#queuedBytes > this.#limits.maxQueuedBytes) {
+      this.bye("TRY_LATER", "reads too slowly; what was not received waits", "slow_reader");
+      return;
+    }
     // What waits behind a write must not keep the whole turn's block alive.
     this.#queue.push({ bytes: this.#writing ? bytes.slice() : bytes, push });
     this.#queuedBytes += bytes.length;
     if (push === PUSH_CLOSE) this.#end("ended_by_session");
-    else if (this.#queuedBytes > this.#limits.maxQueuedBytes) {
-      this.bye("TRY_LATER", "reads too slowly; what was not received waits", "slow_reader");
-    }
   }
 
   /** Sends what is queued, unless a write is under way: that goes on with it. */
@@ -258,7 +261,10 @@ export class Connection {
     const text = JSON.stringify({ msgid: MSGID.BYE, errno, errmsg, ...retry }) + "\n";
     const bytes = new TextEncoder().encode(text);
     // An orderly end sends what is queued before it; a slow reader would never get that far.
-    if (reason === "slow_reader") this.#queue = [];
+    if (reason === "slow_reader") {
+      this.#queue = [];
+      this.#queuedBytes = 0;
+    }
     this.#queue.push({ bytes, push: PUSH_CLOSE });
     this.#queuedBytes += bytes.length;
     this.#end(reason);
@@ -311,6 +317,7 @@ export class Connection {
     this.#writing = true;
     if (this.v === 1 || this.#queue.length === 1) {
       this.#queue.shift();
+      this.#queuedBytes -= first.bytes.length;
       this.#write(first.bytes, first.push);
       return;
     }
@@ -322,6 +329,7 @@ export class Connection {
       count++;
     }
     const pieces = this.#queue.splice(0, count);
+    this.#queuedBytes -= total;
     const joined = new Uint8Array(total);
     let at = 0;
     for (const piece of pieces) {
@@ -334,7 +342,6 @@ export class Connection {
   #write(bytes: Uint8Array, push: number): void {
     this.#socket.write(bytes).then(
       (count) => {
-        this.#queuedBytes -= count;
         if (this.closed) return;
         if (count < bytes.length) {
           this.#write(bytes.subarray(count), push);

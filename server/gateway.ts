@@ -207,7 +207,8 @@ export class Gateway {
       const silence = now - connection.heardAt;
       if (silence > 2 * silentMs) {
         connection.bye("TRY_LATER", "nothing heard for too long", "silent");
-      } else if (silence > silentMs && connection.pingedAt < connection.heardAt) {
+      } else if (silence > silentMs && connection.pingedAt <= connection.heardAt) {
+        // Equal when the PONG to the last PING came within its tick.
         connection.pingedAt = now;
         connection.send(PING);
       }
