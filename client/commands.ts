@@ -26,6 +26,8 @@ export interface CommandSpec {
   readonly aliases?: readonly string[];
   /** Its word in the classic grammar, where arguments follow after colons. */
   readonly classic?: string;
+  /** Of the classic grammar alone: not offered otherwise. */
+  readonly isClassic?: true;
   /** Where it makes sense; both when absent. */
   readonly only?: "interactive" | "script";
 }
@@ -44,11 +46,13 @@ export const COMMANDS = {
     args: [{ name: "id", kind: "person" }, text],
     help: "send a message to a person",
     classic: "chat",
+    isClassic: true,
   },
   groupchat: {
     args: [{ name: "group", kind: "group" }, text],
     help: "send a message to a group",
     classic: "groupchat",
+    isClassic: true,
   },
   open: {
     args: [{ ...who, optional: true }],
@@ -346,8 +350,7 @@ export function helpLines(mode: "interactive" | "script", about?: string): strin
     return [`${usage(name)}: ${spec.help}`, ...aliases, ...classic];
   }
   const shown = COMMAND_LIST.filter(([, spec]) =>
-    (spec.only === undefined || spec.only === mode) && spec.classic !== "chat" &&
-    spec.classic !== "groupchat"
+    (spec.only === undefined || spec.only === mode) && spec.isClassic !== true
   );
   const columns = Math.max(...shown.map(([name]) => usage(name).length)) + 2;
   return [

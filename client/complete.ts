@@ -83,7 +83,7 @@ function candidatesFor(
 }
 
 function interactive(): (readonly [string, CommandSpec])[] {
-  return COMMAND_LIST.filter(([, spec]) => spec.only !== "script");
+  return COMMAND_LIST.filter(([, spec]) => spec.only !== "script" && spec.isClassic !== true);
 }
 
 /** Which argument the text ends in, and where that begins. */

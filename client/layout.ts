@@ -156,6 +156,7 @@ function statusRow(state: State, view: View, columns: number, now: number): Row 
   const waiting = countQueued(state);
   if (waiting > 0) spans.push({ text: ` ${waiting} queued`, style: { color: COLOR.yellow } });
   if (view.anchor !== undefined) spans.push({ text: " ↓PageDown" });
+  if (currentOf(state)?.loadingOlder === true) spans.push({ text: " loading" });
   spans.push(...activity(state));
   const typing = typingText(state);
   if (typing !== "") spans.push({ text: ` · ${typing}`, style: { dim: true } });

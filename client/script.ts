@@ -242,6 +242,7 @@ export class Script {
       case "logout":
         await this.#sendsDone();
         await client.logout();
+        this.#directory = EMPTY;
         return {};
       case "quit":
         await this.#sendsDone();

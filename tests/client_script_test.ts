@@ -1,0 +1,299 @@
+import { assert, assertEquals, assertNotMatch } from "@std/assert";
+import { join } from "@std/path";
+import { connect } from "../client/mod.ts";
+import { ClientProcess } from "./client_process.ts";
+import { TestServer } from "./server_harness.ts";
+
+const PASSWORD = "correct-horse-battery";
+
+/** Starts a client that is logged in, with an account made for it. */
+function start(server: TestServer, name: string, ...args: string[]): ClientProcess {
+  return new ClientProcess({
+    args: ["--port", String(server.port), "--name", name, "--register", ...args],
+    password: PASSWORD,
+  });
+}
+
+Deno.test("two client processes chat, one is away meanwhile, and a restart of the server loses nothing", async () => {
+  await using server = await TestServer.start();
+  await using alice = start(server, "alice");
+  const me = await alice.event((e) => e.event === "session");
+  {
+    await using bob = start(server, "bob");
+    await bob.event((e) => e.event === "session");
+    await alice.send("/add bob");
+    await alice.send("/msg bob hello 漢字");
+    await bob.message("hello 漢字");
+    await bob.send(`chat:${me.id}:hi alice`);
+    await alice.message("hi alice");
+    assertEquals((await bob.end()).code, 0);
+  }
+
+  await alice.send("/msg bob while you were out");
+  assertEquals((await alice.answer(3)).event, "ok");
+  await server.kill9();
+  await server.restart();
+  await alice.send("/msg bob after the restart");
+  assertEquals((await alice.answer(4)).event, "ok");
+  await using again = start(server, "bob");
+  await again.message("after the restart");
+  const { code } = await alice.end();
+
+  const texts = again.events.filter((e) => e.event === "message").map((e) => e.text);
+  assertEquals(texts, ["while you were out", "after the restart"]);
+  assertEquals(code, 0);
+});
+
+Deno.test("the classic grammar does what the slash commands do", async () => {
+  await using server = await TestServer.start();
+  await using alice = start(server, "alice");
+  await using bob = start(server, "bob");
+  const { id } = await bob.event((e) => e.event === "session");
+
+  await alice.send(`addfriend:${id}`);
+  await alice.send("creategroup:devs:people: all of them");
+  const made = await alice.answer(2);
+  await bob.send("addgroup:1");
+  await bob.answer(1);
+  await alice.send("groupchat:1:hello: all");
+  const message = await bob.message("hello: all");
+  await alice.send("help");
+  const help = await alice.answer(4);
+  await alice.send("loginout");
+  await alice.send("/create other");
+  const out = await alice.answer(6);
+
+  assertEquals(message.groupid, 1);
+  assertEquals(message.group, "devs");
+  assert(JSON.stringify(made).includes("people: all of them"));
+  assert(JSON.stringify(help).includes("/msg WHO TEXT"));
+  assertEquals([out.event, out.errno], ["error", 3]);
+});
+
+Deno.test("the exit status tells whether every command succeeded", async () => {
+  await using server = await TestServer.start();
+  await using good = start(server, "alice");
+  await good.send("/create devs");
+  const fine = await good.end();
+  await using bad = start(server, "alice");
+  await bad.send("/msg nobody hello");
+  await bad.send("/nonsense");
+  await bad.send('{"cmd":"msg"}');
+  await bad.send('{"cmd":');
+  await bad.send("/join 99");
+  const failed = await bad.end();
+
+  assertEquals(fine.code, 0);
+  assertEquals(failed.code, 1);
+  const errors = bad.events.filter((e) => e.event === "error").map((e) => [e.line, e.errno]);
+  assertEquals(errors, [[1, 5], [2, 4], [3, 4], [4, 4], [5, 5]]);
+});
+
+Deno.test("--exec runs its commands, also without anything on stdin", async () => {
+  await using server = await TestServer.start();
+  await using bob = start(server, "bob");
+  await bob.event((e) => e.event === "session");
+  await using alice = start(
+    server,
+    "alice",
+    "--exec",
+    "/add bob\n/msg bob from cron",
+    "--exec",
+    "/sync",
+  );
+
+  await bob.message("from cron");
+  const { code } = await alice.ended();
+
+  assertEquals(code, 0);
+});
+
+Deno.test("/wait counts messages and fails when they do not come in time", async () => {
+  await using server = await TestServer.start();
+  await using alice = start(server, "alice");
+  await using bob = start(server, "bob");
+  const { id } = await alice.event((e) => e.event === "session");
+
+  await alice.send("/wait 3 10");
+  for (const text of ["one", "two", "three", "four"]) await bob.send(`/msg ${id} ${text}`);
+  const waited = await alice.answer(1);
+  await alice.send("/waitfor 10 our");
+  await alice.send("/wait 1 10");
+  await alice.send("/wait 1 0.1");
+
+  assertEquals(waited.event, "ok");
+  assertEquals([(await alice.answer(2)).event, (await alice.answer(3)).event], ["ok", "ok"]);
+  assertEquals((await alice.answer(4)).event, "error");
+});
+
+Deno.test("JSON commands carry texts of any shape, and the caller's mark comes back", async () => {
+  await using server = await TestServer.start();
+  await using alice = start(server, "alice");
+  const text = 'two\nlines with "quotes", /slashes and chat:2:colons';
+
+  await alice.send({ cmd: "msg", who: 1, text, ref: "my-1" });
+  const sent = await alice.answer(1);
+  await alice.send({ cmd: "history", who: 1, count: 5 });
+  const history = await alice.answer(2);
+
+  assertEquals([sent.event, sent.ref], ["ok", "my-1"]);
+  assert(JSON.stringify(history.messages).includes(JSON.stringify(text)));
+});
+
+Deno.test("a wrong password and a server that is not there end with status 1 and say why", async () => {
+  await using server = await TestServer.start();
+  await using first = start(server, "alice");
+  await first.end();
+  await using wrong = new ClientProcess({
+    args: ["--port", String(server.port), "--name", "alice"],
+    password: "not it",
+  });
+  const refused = await wrong.ended();
+  await using nobody = new ClientProcess({
+    args: ["--port", "1", "--name", "alice"],
+    password: "x",
+  });
+  const unreachable = await nobody.ended();
+
+  assertEquals([refused.code, unreachable.code], [1, 1]);
+  assertEquals(wrong.events.at(-2)?.errno ?? wrong.events.at(-1)?.errno, 1);
+  assert(String(nobody.events.at(-1)?.error).includes("cannot reach 127.0.0.1:1"));
+});
+
+Deno.test("a wrong flag is named, and the status is 2", async () => {
+  for (
+    const [args, words] of [
+      [["--port", "many"], "--port many: a port is a number from 1 to 65535"],
+      [["--colour"], "--colour is no flag"],
+      [["--host"], "--host needs a value"],
+      [["--profile", "../etc", "--json"], '--profile "../etc"'],
+    ] as const
+  ) {
+    await using client = new ClientProcess({ args });
+    const { code, stderr } = await client.ended();
+
+    assertEquals(code, 2, stderr);
+    assert(stderr.includes(words), stderr);
+  }
+});
+
+Deno.test("no password and no token is ever printed", async () => {
+  await using server = await TestServer.start();
+  const config = await Deno.makeTempDir({ prefix: "chat-client-" });
+  const env = { XDG_CONFIG_HOME: config };
+  const args = ["--port", String(server.port), "--profile", "bot"];
+  await using first = new ClientProcess({
+    args: [...args, "--name", "bot", "--register"],
+    password: PASSWORD,
+    env,
+  });
+  await first.send('{"cmd":"login","name":"bot","password":"another-secret"}');
+  await first.send("/who");
+  const { stderr } = await first.end();
+  const file = join(config, "chat-client", "bot", "profile.json");
+  const saved = await Deno.readTextFile(file);
+  const { mode } = await Deno.stat(file);
+  const { token } = JSON.parse(saved);
+  // The token alone is enough next time.
+  await using second = new ClientProcess({ args, env });
+  await second.send("/who");
+  const again = await second.end();
+  const output = [...first.events, ...second.events].map((e) => JSON.stringify(e)).join("\n");
+  await Deno.remove(config, { recursive: true });
+
+  assertEquals(again.code, 0);
+  assertEquals((mode ?? 0) & 0o777, 0o600);
+  for (const secret of [PASSWORD, "another-secret", token]) {
+    assert(!output.includes(secret) && !stderr.includes(secret));
+  }
+  assertNotMatch(saved, /correct-horse/);
+});
+
+Deno.test("a client killed with SIGKILL loses nothing that it was told is queued", async () => {
+  await using server = await TestServer.start();
+  const config = await Deno.makeTempDir({ prefix: "chat-client-" });
+  const outboxFile = join(config, "outbox");
+  const alice = await connect({ port: server.port });
+  const aliceId = await alice.register("alice", PASSWORD);
+  await alice.register("bob", PASSWORD);
+  const bob = await connect({ port: server.port });
+  const session = await bob.login({ name: "bob", password: PASSWORD });
+  await bob.close();
+  // The program queues while the server is away, tells how much is queued, and is killed.
+  await server.kill9();
+  const program = `
+    import { connect } from ${JSON.stringify(new URL("../client/mod.ts", import.meta.url).href)};
+    const client = await connect(JSON.parse(Deno.args[0]));
+    for (let n = 0; ; n++) {
+      await client.sendTo(${aliceId}, "queued " + n);
+      await Deno.stdout.write(new TextEncoder().encode(n + "\\n"));
+    }`;
+  const options = {
+    port: server.port,
+    outboxFile,
+    resume: { token: session.token, id: session.id, name: "bob" },
+  };
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["eval", `--config=${new URL("../deno.json", import.meta.url).pathname}`, program]
+      .concat("--", JSON.stringify(options)),
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  let told = "";
+  for await (const chunk of child.stdout) {
+    told += new TextDecoder().decode(chunk);
+    if (told.split("\n").length > 200) break;
+  }
+  child.kill("SIGKILL");
+  await child.status;
+  const queued = told.split("\n").length - 1;
+
+  await server.restart();
+  const restarted = await connect({ ...options });
+  assert(await restarted.drained(15_000));
+  await restarted.close();
+  const received: string[] = [];
+  await alice.login({ name: "alice", password: PASSWORD });
+  for await (const event of alice) {
+    if (event.type === "message") received.push(event.message.msg);
+    if (received.length >= queued) break;
+  }
+  await alice.close();
+  await Deno.remove(config, { recursive: true });
+
+  assert(queued >= 200);
+  assertEquals(received.slice(0, queued), Array.from({ length: queued }, (_, n) => `queued ${n}`));
+});
+
+Deno.test("what the library sends reaches the other across a server that is killed again and again", async () => {
+  await using server = await TestServer.start();
+  const alice = await connect({ port: server.port });
+  const bob = await connect({ port: server.port });
+  await alice.register("alice", PASSWORD);
+  const bobId = await alice.register("bob", PASSWORD);
+  await alice.login({ name: "alice", password: PASSWORD });
+  await bob.login({ name: "bob", password: PASSWORD });
+  const total = 300;
+
+  const received: string[] = [];
+  const reading = (async () => {
+    for await (const event of bob) {
+      if (event.type !== "message") continue;
+      received.push(event.message.msg);
+      if (received.length === total) return;
+    }
+  })();
+  for (let n = 0; n < total; n++) {
+    await alice.sendTo(bobId, `text ${n}`);
+    if (n % 100 === 50) {
+      await server.kill9();
+      await server.restart();
+    }
+  }
+  await reading;
+  assert(await alice.drained(15_000));
+  await alice.close();
+  await bob.close();
+
+  assertEquals(received, Array.from({ length: total }, (_, n) => `text ${n}`));
+});
