@@ -2,30 +2,25 @@
  * The measured traffic: flows of one sender and its receivers, closed or open loop.
  *
  * A flow's messages are numbered; every receiver's stream is checked for loss, duplicates and
- * order, and in v2 the acks likewise. Sending copies nothing: a flow's frame is built once and
- * its digits are counted up in place.
+ * order, and in v2 the acks likewise. What the server refuses is not sent again: it is a failure.
  * Invariant: a closed flow has at most `w` messages that some receiver has not got.
  */
 
+import { Flow, NUMBER } from "./flow.ts";
 import { Histogram } from "./histogram.ts";
-import { frame, type Link, type Loop, type Owner, parseFrame } from "./loop.ts";
+import { type Link, type Loop, type Owner, parseFrame } from "./loop.ts";
+import { Receipts } from "./receipts.ts";
 import { readNumber, type Scanner } from "./scanner.ts";
 import type { Settings } from "./settings.ts";
 import { Tracker } from "./tracker.ts";
 
-const SEQ_DIGITS = 9;
-const ZEROS = "0".repeat(SEQ_DIGITS);
 const ONE_CHAT = 6;
 const GROUP_CHAT = 10;
 const ERROR = 11;
 const CHAT_ACK = 12;
 const BYE = 21;
 const QUOTE = 0x22;
-const COMMA = 0x2c;
 const DASH = 0x2d;
-/** Messages per receipt; the server takes up to 1,000. */
-const RECEIPTS_PER_FRAME = 500;
-const MID_BYTES = 26;
 /** Messages of a flow whose sending time is remembered, by loop. */
 const CLOSED_RING = 1 << 13;
 const OPEN_RING = 1 << 16;
@@ -55,50 +50,6 @@ export interface FlowResult {
   readonly note: string;
 }
 
-/** One sender's frame and count. */
-class Flow {
-  sent = 0;
-  readonly frame: Uint8Array<ArrayBuffer>;
-  readonly #digits: number[]; // offsets of the last digits of the counters in the frame
-  readonly acks = new Tracker();
-  /** Sending time of message seq at seq & mask; which seq, to know an overwritten entry. */
-  readonly times: Float64Array;
-  readonly seqs: Int32Array;
-  /** Receivers still without message seq. */
-  readonly left: Int16Array;
-  delivered = 0;
-
-  constructor(readonly sender: Link, text: string, ring: number) {
-    this.frame = frame(text);
-    this.#digits = [];
-    for (let at = text.indexOf(ZEROS); at >= 0; at = text.indexOf(ZEROS, at + SEQ_DIGITS)) {
-      this.#digits.push(at + SEQ_DIGITS - 1);
-    }
-    this.times = new Float64Array(ring);
-    this.seqs = new Int32Array(ring);
-    this.left = new Int16Array(ring);
-  }
-
-  /** Counts the frame's numbers up to the next message. */
-  count(timeMs: number, receivers: number): void {
-    const at = ++this.sent & (this.times.length - 1);
-    this.times[at] = timeMs;
-    this.seqs[at] = this.sent;
-    this.left[at] = receivers;
-    for (const last of this.#digits) {
-      let i = last;
-      while (this.frame[i] === 0x39) this.frame[i--] = 0x30;
-      this.frame[i] = (this.frame[i] ?? 0) + 1;
-    }
-  }
-
-  /** Sending time of `seq` in ms, or -1 when forgotten. */
-  timeOf(seq: number): number {
-    const at = seq & (this.times.length - 1);
-    return this.seqs[at] === seq ? this.times[at] ?? -1 : -1;
-  }
-}
-
 /** Who takes part in a flow, all logged in. */
 export interface Party {
   readonly sender: Link;
@@ -115,10 +66,7 @@ export class Flows implements Owner {
   readonly #receivers: number;
   readonly #open: boolean;
   readonly #burst = new Uint8Array(BURST_BYTES);
-  readonly #receipts = new Uint8Array(64 * 1024);
-  readonly #receiptsHead: number;
-  #receiptCount = 0;
-  #receiptBytes = 0;
+  readonly #receipts = new Receipts();
   #again = 0;
   #measuring = false;
   #stopping = false;
@@ -138,9 +86,6 @@ export class Flows implements Owner {
   constructor(readonly loop: Loop, readonly settings: Settings, parties: readonly Party[]) {
     this.#open = settings.work === "open";
     this.#receivers = parties[0]?.receivers.length ?? 0;
-    this.#receiptsHead = new TextEncoder().encodeInto('{"msgid":13,"mids":[', this.#receipts)
-      .written;
-    this.#receiptBytes = this.#receiptsHead;
     const pad = "x".repeat(settings.size);
     const ring = this.#open ? OPEN_RING : CLOSED_RING;
     const group = settings.work === "group" || settings.work === "groupoff";
@@ -152,8 +97,8 @@ export class Flows implements Owner {
         ? `"toid":${party.target}`
         : `"to":${party.target},"toid":${party.target}`;
       const rest = settings.v2
-        ? `"cid":"${f}-${ZEROS}","msg":"${ZEROS} ${pad}"`
-        : `"time":"2026-01-01 00:00:00","msg":"${ZEROS} ${pad}"`;
+        ? `"cid":"${f}-${NUMBER}","msg":"${NUMBER} ${pad}"`
+        : `"time":"2026-01-01 00:00:00","msg":"${NUMBER} ${pad}"`;
       const from = settings.v2 ? "" : `"id":${party.senderId},"name":"bench",`;
       this.#flows.push(new Flow(party.sender, `{"msgid":${msgid},${from}${to},${rest}}`, ring));
       for (const link of [party.sender, ...party.receivers]) link.owner = this;
@@ -311,31 +256,12 @@ export class Flows implements Owner {
       if (sentMs < 0) this.#unmeasured++;
       else this.#delivery.add((this.loop.nowMs - sentMs) * 1000);
     }
-    if (this.settings.v2 && scanner.midAt >= 0) this.#addReceipt(link, buffer, scanner.midAt);
+    if (this.settings.v2 && scanner.midAt >= 0) {
+      this.#receipts.add(buffer, scanner.midAt);
+      if (this.#receipts.full) this.#receipts.send(this.loop, link);
+    }
     if (!first || this.#open) return;
-    const at = seq & (flow.left.length - 1);
-    const left = (flow.left[at] ?? 0) - 1;
-    flow.left[at] = left;
-    if (left === 0) this.#again++;
-  }
-
-  #addReceipt(link: Link, buffer: Uint8Array, midAt: number): void {
-    const receipts = this.#receipts;
-    let at = this.#receiptBytes;
-    if (this.#receiptCount > 0) receipts[at++] = COMMA;
-    for (let i = 0; i < MID_BYTES + 2; i++) receipts[at++] = buffer[midAt + i] ?? 0;
-    this.#receiptBytes = at;
-    if (++this.#receiptCount === RECEIPTS_PER_FRAME) this.#sendReceipts(link);
-  }
-
-  #sendReceipts(link: Link): void {
-    const at = this.#receiptBytes;
-    this.#receipts[at] = 0x5d; // ]
-    this.#receipts[at + 1] = 0x7d; // }
-    this.#receipts[at + 2] = 0;
-    this.loop.write(link, this.#receipts, at + 3);
-    this.#receiptBytes = this.#receiptsHead;
-    this.#receiptCount = 0;
+    if (flow.received(seq) === 0) this.#again++;
   }
 
   #onAck(link: Link, buffer: Uint8Array, cidAt: number): void {
@@ -354,7 +280,7 @@ export class Flows implements Owner {
   }
 
   onTurn(link: Link): void {
-    if (this.#receiptCount > 0) this.#sendReceipts(link);
+    if (!this.#receipts.empty) this.#receipts.send(this.loop, link);
     if (this.#again === 0) return;
     const again = this.#again;
     this.#again = 0;
