@@ -8,7 +8,7 @@
  * here. The host runs the reading (`pull.ts`); this file decides what may go out.
  */
 
-import { MAX_UNRECEIPTED } from "@chat/wire/limits.ts";
+import { MAX_UNRECEIPTED, MAX_UNRECEIPTED_UNITS } from "@chat/wire/limits.ts";
 import { midAt } from "./hlc.ts";
 import type { SessionMemo } from "./lane.ts";
 import { Mailbox, type Turn } from "./mailbox.ts";
@@ -103,7 +103,10 @@ export class Session {
   /** v2: pushed, no receipt yet. */
   readonly #unreceipted = new Map<Mid, Delivery>();
   /** v1: pushed, not yet written; oldest first, with the push's number. */
-  #unwritten: { number: number; user: UserId; delivery: Delivery }[] = [];
+  #unwritten: { number: number; user: UserId; delivery: Delivery; units: number }[] = [];
+  /** Length of the texts of both, UTF-16 units. */
+  #units = 0;
+  readonly #windowUnits: number;
   #pushNumber = 0;
   readonly #followed = new Map<number, Mid>();
   readonly #remembered = new Set<Mid>();
@@ -115,13 +118,16 @@ export class Session {
   /** Too much is unreceipted: nothing goes out until receipts come. */
   #stalled = false;
 
+  /** @param windowUnits Length of the pushes that may lack a receipt: less than a socket may queue. */
   constructor(
     conn: number,
     remote: string,
     outlet: Outlet,
     receive: (frame: Frame) => Turn,
     onError: (error: unknown) => void,
+    windowUnits = MAX_UNRECEIPTED_UNITS,
   ) {
+    this.#windowUnits = windowUnits;
     this.conn = conn;
     this.remote = remote;
     this.#outlet = outlet;
@@ -160,6 +166,7 @@ export class Session {
     this.sent.clear();
     this.refused = undefined;
     this.#unreceipted.clear();
+    this.#units = this.#unwritten.reduce((sum, entry) => sum + entry.units, 0);
     this.#followed.clear();
     this.#remembered.clear();
     this.#held = [];
@@ -214,6 +221,11 @@ export class Session {
     return this.#unreceipted.size + this.#unwritten.length;
   }
 
+  /** No push may go out until receipts come. */
+  get full(): boolean {
+    return this.outstanding >= MAX_UNRECEIPTED || this.#units >= this.#windowUnits;
+  }
+
   /** A live push. */
   push(delivery: Delivery): void {
     // While stalled everything waits as a pending row: a later push must not overtake one.
@@ -249,7 +261,7 @@ export class Session {
   pushRow(delivery: Delivery): boolean {
     const { mid } = delivery.message;
     if (this.#has(mid)) return true;
-    if (this.outstanding >= MAX_UNRECEIPTED) {
+    if (this.full) {
       this.#stalled = true;
       return false;
     }
@@ -261,7 +273,7 @@ export class Session {
   /** A pending row that went out in LOGIN_ACK instead of a push (v1). */
   handOver(delivery: Delivery): void {
     this.#follow(delivery.message);
-    this.#unwritten.push({ number: this.#pushNumber + 1, user: this.user, delivery });
+    this.#awaitWriting(delivery, this.#pushNumber + 1);
   }
 
   /** The number of the frame that carries what was handed over. */
@@ -306,12 +318,12 @@ export class Session {
   /** RECV_ACK of a v2 client. */
   receipt(mid: Mid): void {
     const delivery = this.#unreceipted.get(mid);
-    if (delivery !== undefined) this.#unreceipted.delete(mid);
-    this.#received(mid, delivery);
-    if (this.#stalled && this.outstanding <= MAX_UNRECEIPTED / 2) {
-      this.#stalled = false;
-      this.pull();
+    if (delivery !== undefined) {
+      this.#unreceipted.delete(mid);
+      this.#units -= delivery.text(2).length;
     }
+    this.#received(mid, delivery);
+    this.#resume();
   }
 
   /** The socket has taken every push up to `number`: for v1 that is a receipt. */
@@ -320,15 +332,21 @@ export class Session {
     for (const entry of this.#unwritten) {
       if (entry.number > number) break;
       count++;
+      this.#units -= entry.units;
       const { mid } = entry.delivery.message;
       if (entry.user === this.user) this.#remember(mid, entry.delivery);
       this.#outlet.received(entry.user, mid, entry.delivery);
     }
     if (count > 0) this.#unwritten = this.#unwritten.slice(count);
-    if (this.#stalled && this.outstanding <= MAX_UNRECEIPTED / 2) {
-      this.#stalled = false;
-      this.pull();
-    }
+    this.#resume();
+  }
+
+  /** Half of what may lack a receipt has one: pushes go on. */
+  #resume(): void {
+    if (!this.#stalled || this.outstanding > MAX_UNRECEIPTED / 2) return;
+    if (this.#units > this.#windowUnits / 2) return;
+    this.#stalled = false;
+    this.pull();
   }
 
   #received(mid: Mid, delivery: Delivery | undefined): void {
@@ -366,12 +384,19 @@ export class Session {
   #send(delivery: Delivery): void {
     if (this.v === 2) {
       this.#unreceipted.set(delivery.message.mid, delivery);
+      this.#units += delivery.text(2).length;
       this.#outlet.sendPush(this, delivery, 0);
     } else {
       const number = ++this.#pushNumber;
-      this.#unwritten.push({ number, user: this.user, delivery });
+      this.#awaitWriting(delivery, number);
       this.#outlet.sendPush(this, delivery, number);
     }
+  }
+
+  #awaitWriting(delivery: Delivery, number: number): void {
+    const units = delivery.text(1).length;
+    this.#unwritten.push({ number, user: this.user, delivery, units });
+    this.#units += units;
   }
 
   /** Where a push stands in its sender's messages to its conversation. */

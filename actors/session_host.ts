@@ -211,6 +211,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       this,
       (frame) => this.#handle(session, frame),
       (error) => this.#crashed(session, error),
+      this.settings.windowUnits,
     );
     this.#sessions.set(conn, session);
     if (memo === undefined) return;

@@ -3,6 +3,7 @@
  * each part can serve, stops in the reverse.
  */
 
+import { MAX_UNRECEIPTED_UNITS } from "@chat/wire/limits.ts";
 import { Bridge, type BridgeMessage } from "../actors/bridge.ts";
 import type { OutLane } from "../actors/lane.ts";
 import type { PortLike } from "../actors/link.ts";
@@ -115,6 +116,7 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
       tokenMs: TOKEN_MS,
       maxGroup: config.limits.groupMembers,
       maxFriends: config.limits.friends,
+      windowUnits: Math.min(MAX_UNRECEIPTED_UNITS, config.limits.queuedBytes / 4),
     },
   });
   const database = config.mysql === undefined

@@ -138,7 +138,12 @@ async function answerV1(
     id: who.id,
     name: who.name,
   };
-  if (rows.length > 0) ack.offlinemsg = rows.map((row) => handOver(session, row, host));
+  const texts: string[] = [];
+  for (const row of rows) {
+    if (session.full) break; // the rest follow as pushes
+    texts.push(handOver(session, row, host));
+  }
+  if (texts.length > 0) ack.offlinemsg = texts;
   if (friends.length > 0) ack.friends = friends.map((f) => JSON.stringify(f));
   if (groups.length > 0) {
     ack.groups = groups.map((g) =>

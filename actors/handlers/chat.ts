@@ -14,6 +14,8 @@ import {
   type RecvAck,
   type Typing,
 } from "@chat/wire/messages.ts";
+import { MAX_HISTORY_UNITS } from "@chat/wire/limits.ts";
+import type { Message } from "../ports.ts";
 import { historyText } from "../push_text.ts";
 import { MSGID } from "@chat/wire/messages.ts";
 import { WORKER_SPAN } from "../lane.ts";
@@ -75,12 +77,26 @@ export const history: Handler<History> = async (session, m, host) => {
     : await host.store.call("historyWith", session.user, m.userid ?? 0, before, m.limit);
   if (page === undefined) throw new ChatError("NOT_PERMITTED", "you are no member of this group");
   const label = m.req === undefined ? "" : `,"req":${JSON.stringify(m.req)}`;
-  const messages = page.messages.map(historyText).join(",");
+  const texts = newest(page.messages);
+  const more = page.more || texts.length < page.messages.length;
   host.replyText(
     session,
-    `{"msgid":${MSGID.HISTORY_ACK},"messages":[${messages}],"more":${page.more}${label}}`,
+    `{"msgid":${MSGID.HISTORY_ACK},"messages":[${texts.join(",")}],"more":${more}${label}}`,
   );
 };
+
+/** As many of a page as one answer may hold, the newest, oldest first; one at least. */
+function newest(messages: readonly Message[]): string[] {
+  const texts: string[] = [];
+  let units = 0;
+  for (const message of messages.toReversed()) {
+    const text = historyText(message);
+    units += text.length;
+    if (texts.length > 0 && units > MAX_HISTORY_UNITS) break;
+    texts.push(text);
+  }
+  return texts.reverse();
+}
 
 // TYPING toid | groupid → nothing
 export const typing: Handler<Typing> = (session, m, host) => {

@@ -36,6 +36,11 @@ export interface SessionSettings {
   /** Most members of a group, and friends of a user; 0: no limit. */
   readonly maxGroup: number;
   readonly maxFriends: number;
+  /**
+   * Length of pushes that may lack a receipt, UTF-16 units; at three bytes each they have to fit
+   * what a socket may queue. @default MAX_UNRECEIPTED_UNITS
+   */
+  readonly windowUnits?: number;
 }
 
 /** The session worker as handlers see it. */

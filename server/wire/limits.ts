@@ -23,3 +23,7 @@ export const MAX_HISTORY = 200;
 export const MID_LENGTH = 26;
 /** Pushes a v2 session may have without a receipt; more wait until receipts come. */
 export const MAX_UNRECEIPTED = 1_024;
+/** The same in UTF-16 units of their JSON texts; one more push is begun while below it. */
+export const MAX_UNRECEIPTED_UNITS = 256 * 1024;
+/** Most UTF-16 units of messages in one HISTORY_ACK; one message is always given. */
+export const MAX_HISTORY_UNITS = 256 * 1024;
