@@ -41,16 +41,19 @@ const AGAIN = new Set([
 /** Server errors that end or spoil the connection, or that a new one may not meet. */
 const LOST = new Set([
   1021, // disk full
+  1030, // error of the storage engine, a full disk too
   1040, // too many connections
   1053, // server shuts down
   1077, // server shut down normally
+  1114, // table full, which is the disk
   1152, // connection aborted
   1203, // too many connections of this user
   1290, // read-only while another server takes over
   1317, // query interrupted
   1836, // read-only
   1927, // connection was killed
-  1969, // statement took too long
+  1969, // statement took too long (MariaDB)
+  3024, // statement took too long (MySQL)
   3169, // session was killed
   4031, // closed after being idle
 ]);
@@ -59,6 +62,9 @@ const REFUSED = new Set([
   1044, // access to the database denied
   1045, // access denied
   1049, // unknown database
+  1129, // host blocked
+  1130, // host not allowed
+  1698, // access denied to an account without password
 ]);
 
 /** The server did not answer within the time that the call had left. */
