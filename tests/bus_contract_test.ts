@@ -10,7 +10,7 @@ import { BusProcess, type Member, placeText, Seen } from "./bus_process.ts";
 import { createHub } from "./hub_bus.ts";
 import { RedisView } from "./redis_view.ts";
 
-const LEASE_MS = 1_000;
+const LEASE_MS = 1_500;
 
 /** Real time; its timers keep a test alive that waits for nothing else. */
 const clock: Clock = {

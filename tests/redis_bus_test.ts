@@ -51,9 +51,9 @@ class Bench implements AsyncDisposable {
     return here;
   }
 
-  async spawn(node: string): Promise<BusProcess> {
+  async spawn(node: string, leaseMs = LEASE_MS): Promise<BusProcess> {
     const { url } = this.redis;
-    const process = await BusProcess.start({ url, node, leaseMs: LEASE_MS, prefix: "chat:" });
+    const process = await BusProcess.start({ url, node, leaseMs, prefix: "chat:" });
     this.#members.push(process);
     return process;
   }
@@ -85,6 +85,15 @@ async function talk(a: Member, b: Member, limitMs = RECOVERY_MS): Promise<void> 
     limitMs,
     "envelopes get through",
   );
+}
+
+/** Id of a node's connection, as CLIENT LIST has it. */
+async function clientId(bench: Bench, name: string, type: "normal" | "pubsub"): Promise<string> {
+  const list = String(await bench.view.call("CLIENT", "LIST", "TYPE", type));
+  const line = list.split("\n").find((client) => client.includes(` name=${name} `));
+  const id = line?.match(/\bid=(\d+)/)?.[1];
+  assert(id !== undefined, `no ${type} connection of ${name}`);
+  return id;
 }
 
 const soundly = (...members: Here[]) => members.every(({ bus }) => bus.problem() === undefined);
@@ -217,17 +226,69 @@ Deno.test("a subscription that dies alone is noticed by the own beat", async () 
 
 Deno.test("a node killed with kill -9 is down for the others within its lease", async () => {
   await using bench = await Bench.open();
-  const a = await bench.join("a");
-  const doomed = await bench.spawn("doomed");
+  const leaseMs = 1_500;
+  const a = await bench.join("a", { leaseMs });
+  const doomed = await bench.spawn("doomed", leaseMs);
   await talk(a, doomed);
 
-  await bench.kill(doomed);
   const killedAt = performance.now();
-  await until(() => a.seen.downs.length > 0, 2 * LEASE_MS, "the death is seen");
+  await bench.kill(doomed);
+  await until(() => a.seen.downs.length > 0, 2 * leaseMs, "the death is seen");
 
   assertEquals(a.seen.downs, ["doomed"]);
-  assert(performance.now() - killedAt <= LEASE_MS);
+  assert(performance.now() - killedAt <= leaseMs);
   assertEquals(a.seen.resets, 0);
+});
+
+Deno.test("silence alone kills no node: its lease must be gone", async () => {
+  await using bench = await Bench.open();
+  const a = await bench.join("a");
+  const leaseMs = 2 * LEASE_MS; // ten of its beats
+
+  await bench.view.call("SET", "chat:node:quiet", "1", "PX", leaseMs);
+  const heardAt = performance.now();
+  await bench.view.call("PUBLISH", "chat:all", "bquiet\n1");
+  await until(() => a.seen.ups.includes("quiet"), 2_000, "it is heard");
+  await until(() => a.seen.downs.includes("quiet"), 2 * leaseMs, "its lease has run out");
+
+  const silentMs = performance.now() - heardAt;
+  assert(silentMs >= leaseMs, `dead after ${silentMs} ms`);
+});
+
+Deno.test("no envelope that follows a gap comes before the reset", async () => {
+  await using bench = await Bench.open();
+  const seen: (number | "reset")[] = [];
+  const a = openRedisBus({ url: bench.redis.url, node: "a", leaseMs: LEASE_MS });
+  await a.start({
+    onEnvelope: (_from, text) => void seen.push(Number(text)),
+    onReset: () => void seen.push("reset"),
+    onNodeUp: () => {},
+    onNodeDown: () => {},
+  });
+  const b = await bench.join("b");
+
+  let sent = 0;
+  const flood = setInterval(() => {
+    for (let i = 0; i < 50; i++) b.bus.broadcast(`${++sent}`);
+  }, 0);
+  for (let cut = 0; cut < 5; cut++) {
+    const resets = a.counters.resets;
+    await bench.view.call("CLIENT", "KILL", "ID", await clientId(bench, "chat-a", "pubsub"));
+    await until(() => a.counters.resets > resets, RECOVERY_MS, "it is told to reset");
+    const upTo = sent;
+    await until(() => Number(seen.at(-1)) > upTo, RECOVERY_MS, "envelopes come again");
+  }
+  clearInterval(flood);
+  await a.close();
+
+  let gaps = 0;
+  seen.forEach((item, i) => {
+    const before = seen[i - 1];
+    if (typeof item !== "number" || before === undefined) return;
+    if (before === "reset") gaps++;
+    else assertEquals(item, before + 1, "a gap without a reset");
+  });
+  assertEquals(gaps, 5);
 });
 
 Deno.test("a node that was stopped past its lease resets and takes nothing back", async () => {
@@ -284,6 +345,20 @@ Deno.test("envelopes get through a Redis that refuses writes, and problem() says
   await until(() => soundly(a) && a.seen.resets > 0, RECOVERY_MS, "it recovers and resets");
   await a.bus.announce([{ user: 1, conn: 1 }]);
   assertEquals(await b.bus.claim(1, 2, false), { granted: false });
+});
+
+Deno.test("a claim that Redis refuses is granted, and made good after a reset", async () => {
+  await using bench = await Bench.open();
+  const a = await bench.join("a");
+
+  await bench.view.call("SET", "chat:online", "no hash");
+  assertEquals(await a.bus.claim(1, 1, false), GRANTED);
+  await bench.view.call("DEL", "chat:online");
+  await until(() => a.seen.resets > 0, 4 * LEASE_MS, "it is told to reset");
+  await a.bus.announce([{ user: 1, conn: 1 }]);
+
+  assertEquals(await bench.view.entries("chat:"), new Map([[1, "a:1"]]));
+  assertEquals([a.bus.counters.unanswered, a.bus.counters.connects], [1, 1]);
 });
 
 Deno.test("a release that Redis never got is made good by announce", async () => {

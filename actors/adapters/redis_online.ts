@@ -8,17 +8,17 @@
  */
 
 import type { Claim, NodeId, Place, UserId } from "../ports.ts";
+import type { RedisNames } from "./redis_names.ts";
 import { type RedisPair, within } from "./redis_pair.ts";
 import { ANNOUNCE, CLAIM, RELEASE, SWEEP } from "./redis_scripts.ts";
 
-/** Entries one script call touches: keeps Redis busy for well under a millisecond. */
-const BATCH = 200;
+/** Entries one script call touches: keeps Redis busy for about half a millisecond. */
+const BATCH = 100;
 
 /** What a node writes its entries with. */
 export interface OnlineOptions {
   readonly node: NodeId;
-  /** Prefix of all keys. */
-  readonly prefix: string;
+  readonly names: RedisNames;
   /** Life of the lease key when a script has to take it, ms. */
   readonly leaseKeyMs: number;
   /** Longest wait for an answer to a claim, ms. */
@@ -36,8 +36,6 @@ const GRANTED: Claim = { granted: true, previous: undefined };
 /** Entries of this node's users. */
 export class OnlineEntries {
   readonly #options: OnlineOptions;
-  readonly #key: string;
-  readonly #lease: string;
   /** user ⇒ connection. */
   readonly #held = new Map<UserId, number>();
   /** user ⇒ claims under way: newer than what any caller of announce can know. */
@@ -46,8 +44,6 @@ export class OnlineEntries {
 
   constructor(options: OnlineOptions) {
     this.#options = options;
-    this.#key = `${options.prefix}online`;
-    this.#lease = `${options.prefix}node:${options.node}`;
   }
 
   /** Claims that were granted because Redis gave no answer. */
@@ -75,10 +71,10 @@ export class OnlineEntries {
   /** As `BusPort.release`. */
   release(user: UserId, conn: number): void {
     if (this.#held.get(user) === conn) this.#held.delete(user);
-    const { node, pair, onDoubt } = this.#options;
+    const { node, names, pair, onDoubt } = this.#options;
     // If it fails, the announce after a reset deletes the entry.
     const used = pair();
-    if (used) used.run(RELEASE, [this.#key], [user, `${node}:${conn}`]).catch(onDoubt);
+    if (used) used.run(RELEASE, [names.online], [user, `${node}:${conn}`]).catch(onDoubt);
     else onDoubt();
   }
 
@@ -116,23 +112,21 @@ export class OnlineEntries {
    * @throws {Error} When Redis fails meanwhile.
    */
   async sweep(pair: RedisPair): Promise<void> {
+    const { online, leasePrefix } = this.#options.names;
     let cursor = "0";
     do {
-      const reply = await pair.run(SWEEP, [this.#key], [
-        cursor,
-        BATCH,
-        `${this.#options.prefix}node:`,
-      ]);
+      const reply = await pair.run(SWEEP, [online], [cursor, BATCH, leasePrefix]);
       cursor = textAt(reply, 0);
     } while (cursor !== "0");
   }
 
   /** Deletes entries of this node that it does not hold: their release was lost. */
   async #prune(pair: RedisPair): Promise<void> {
-    const own = `${this.#options.node}:`;
+    const { node, names } = this.#options;
+    const own = `${node}:`;
     let cursor = "0";
     do {
-      const [next, fields] = await pair.scan(this.#key, cursor, BATCH);
+      const [next, fields] = await pair.scan(names.online, cursor, BATCH);
       const stale: string[] = [];
       for (let i = 0; i + 1 < fields.length; i += 2) {
         const user = fields[i] ?? "";
@@ -143,7 +137,7 @@ export class OnlineEntries {
           stale.push(user, place);
         }
       }
-      if (stale.length > 0) await pair.run(RELEASE, [this.#key], stale);
+      if (stale.length > 0) await pair.run(RELEASE, [names.online], stale);
       cursor = next;
     } while (cursor !== "0");
   }
@@ -169,12 +163,13 @@ export class OnlineEntries {
   }
 
   #keys(): string[] {
-    return [this.#key, this.#lease];
+    const { node, names } = this.#options;
+    return [names.online, names.lease(node)];
   }
 
   #header(): (string | number)[] {
-    const { leaseKeyMs, prefix, node } = this.#options;
-    return [leaseKeyMs, `${prefix}node:`, node];
+    const { leaseKeyMs, names, node } = this.#options;
+    return [leaseKeyMs, names.leasePrefix, node];
   }
 
   #claimed(reply: unknown): Claim | undefined {

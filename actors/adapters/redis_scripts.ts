@@ -1,7 +1,7 @@
 /**
  * The Lua that Redis runs for the bus: what must be atomic across nodes. No I/O here.
  *
- * Keys, all under one prefix (`chat:` by default):
+ * Keys, under the prefix of redis_names.ts:
  * - `node:<node>`  a node's lease, with an expiry. A node without one is dead.
  * - `online`       hash, user ⇒ `<node>:<conn>`. An entry whose node has no lease is void.
  *
