@@ -121,8 +121,8 @@ const ROWS_PER_MS = 8;
 const LAZY_MS = 100;
 /** A batch below this size is no load: the next commit need not wait. */
 const SMALL_BATCH = 3;
-/** Most messages in one transaction: bounds its time and the adapter's statement. */
-const MAX_BATCH = 1_000;
+/** Most messages in one transaction: bounds its time (SQLite: 20 ms) and the adapter's statement. */
+const MAX_BATCH = 4_000;
 /** Most receipts in one transaction. */
 const MAX_BATCH_RECEIPTS = 4_000;
 /** Most receipts that wait while the database is away; older ones are dropped (re-delivery repairs). */
