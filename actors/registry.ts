@@ -137,7 +137,8 @@ export class Registry implements Actor<RegistryMessage> {
   async #claim(user: UserId, conn: number, takeover: boolean): Promise<boolean> {
     const { bus, isOpen } = this.#ports;
     const before = this.#places.get(user);
-    if (before !== undefined && !takeover) return false;
+    // Its own entry: a worker died between the claim and its answer, and the login is run again.
+    if (before !== undefined && before !== conn && !takeover) return false;
     const claim = await bus.claim(user, conn, takeover);
     if (!claim.granted) return false;
     if (!isOpen(conn)) {
@@ -295,11 +296,18 @@ export class Registry implements Actor<RegistryMessage> {
     return peer;
   }
 
-  #nodeDown(node: NodeId): void {
+  async #nodeDown(node: NodeId): Promise<void> {
     const peer = this.#peers.get(node);
     if (peer === undefined) return;
-    for (const user of [...peer.users.keys()]) this.#remote(node, peer, user, -1, true);
+    const ours: { user: UserId; conn: number }[] = [];
+    for (const user of [...peer.users.keys()]) {
+      const place = this.#places.get(user) ?? 0;
+      if (place > 0) ours.push({ user, conn: place });
+      this.#remote(node, peer, user, -1, true);
+    }
     this.#peers.delete(node); // its index stays taken: a place code is never reused
+    // Who came here while the bus was away could not be announced over the dead node's entry.
+    if (ours.length > 0) await this.#ports.bus.announce(ours);
   }
 
   async #reset(): Promise<void> {
