@@ -50,6 +50,11 @@ export class PresenceWatch {
     }
   }
 
+  /** Tells `session` how each user it watches is now. */
+  tellAll(session: Session): void {
+    for (const user of session.watching) this.#tell(session, user, this.#isOnline(user));
+  }
+
   /** Tells `session` nothing more. */
   unwatch(session: Session): void {
     for (const user of session.watching) {

@@ -48,6 +48,9 @@ export class Replica {
     this.#onChange = onChange;
   }
 
+  /** Whether the first snapshot has come: before it nobody seems to be online. */
+  complete = false;
+
   /** Users online anywhere. */
   get size(): number {
     return this.#places.size;
@@ -71,6 +74,7 @@ export class Replica {
         for (let i = 0; i < message.entries.length; i += 2) gone.delete(message.entries[i] ?? 0);
         for (const user of gone) this.#set(user, 0);
         this.#setAll(message.entries);
+        this.complete = true;
         return;
       }
       case "changes":

@@ -62,6 +62,8 @@ const MAX_FRAMES = 4_096;
  * it began, ms: twice the longest time a store may take to answer.
  */
 const SETTLED_MS = 30_000;
+/** How long a client has to send a chat again that was put off before later ones are taken, ms. */
+const REFUSED_FOR_MS = 10_000;
 /** Receipts remembered, so that a row that is still to be deleted is not pushed again. */
 const MAX_REMEMBERED = 4_096;
 
@@ -176,6 +178,11 @@ export class Session {
     // Pushes on their way to a v1 socket stay: when written they count as received.
   }
 
+  /** A chat was put off (TRY_LATER): later ones wait until it has come again. */
+  putOff(cid: string, now: number): void {
+    this.refused ??= { cid, until: now + REFUSED_FOR_MS };
+  }
+
   // ── finished frames: what the main thread need not replay ──────────────────────────────────
 
   /** The frame in hand waits for a commit. */
@@ -260,6 +267,11 @@ export class Session {
    */
   pushRow(delivery: Delivery): boolean {
     const { mid } = delivery.message;
+    if (this.#remembered.has(mid)) {
+      // Its receipt may have been lost with another node's store: without one the row would stay.
+      this.#outlet.received(this.user, mid, undefined);
+      return true;
+    }
     if (this.#has(mid)) return true;
     if (this.full) {
       this.#stalled = true;
@@ -373,7 +385,7 @@ export class Session {
 
   /** A message that is not sent is not followed: what comes after it must wait for it. */
   #sendNext(delivery: Delivery): void {
-    if (this.outstanding >= MAX_UNRECEIPTED) {
+    if (this.full) {
       this.#stalled = true;
       return;
     }

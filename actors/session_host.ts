@@ -67,8 +67,6 @@ export interface HostOptions {
 /** Every session is checked for pending rows about this often, ms, spread over the interval. */
 const CHECK_EVERY_MS = 60_000;
 const CHECK_TICK_MS = 1_000;
-/** How long a client has to send a chat again that was put off before later ones are taken, ms. */
-const REFUSED_FOR_MS = 10_000;
 /** Groups larger than this bring no presence of members that join while a session is on. */
 const MAX_PRESENCE_GROUP = 500;
 
@@ -93,6 +91,8 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   /** Users logged in here, for what is addressed to a user. */
   readonly #byUser = new Map<UserId, Session>();
   readonly #nodeIndexes = new Map<string, number>();
+  /** Rebuilt sessions that are told of nobody's coming and going yet. */
+  readonly #unwatched = new Set<Session>();
   #link: Link | undefined;
   #turn = 1;
   readonly #bytes = new TurnBytes();
@@ -150,6 +150,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       receive: (m) => {
         if (m.type === "node") this.#nodeIndexes.set(m.node, m.index);
         this.replica.apply(m);
+        if (m.type === "snapshot") this.#rewatchAll();
       },
     }));
     this.store.attach();
@@ -219,17 +220,29 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     if (session.user === 0) return;
     this.#byUser.set(session.user, session);
     this.startPull(session);
-    if (session.v === 2) this.#rewatch(session);
+    if (session.v === 1) return;
+    this.#unwatched.add(session);
+    this.#rewatchAll();
   }
 
-  /** A rebuilt session wants presence again; without it, it only misses changes. */
+  /** Rebuilt sessions want presence again: whom they watch is read, until that works. */
+  #rewatchAll(): void {
+    if (!this.replica.complete) return;
+    for (const session of this.#unwatched) this.#rewatch(session);
+    this.#unwatched.clear();
+  }
+
   #rewatch(session: Session): void {
     const { user } = session;
     this.store.call("contacts", user).then((contacts) => {
       if (session.user !== user || session.closed) return;
       this.presence.watch(session, contacts.friends.map((f) => f.id));
       for (const g of contacts.groups) this.presence.watch(session, g.users.map((u) => u.id));
-    }, (error) => this.#options.log("contacts of a rebuilt session", error));
+      this.presence.tellAll(session); // nobody told it what changed while there was no worker
+    }, (error) => {
+      this.#options.log("contacts of a rebuilt session", error);
+      if (session.user === user && !session.closed) this.#unwatched.add(session);
+    });
   }
 
   #handle(session: Session, frame: Frame): void | Promise<void> {
@@ -475,7 +488,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
         return;
       }
       case "try_later":
-        session.refused ??= { cid: message.cid, until: this.clock.now() + REFUSED_FOR_MS };
+        session.putOff(message.cid, this.clock.now());
         return this.#refuseChat(session, message, req, new ChatError("TRY_LATER"));
       case "no_such_target":
         return this.#refuseChat(session, message, req, new ChatError("NO_SUCH_TARGET"));
@@ -539,6 +552,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       for (const session of this.#byUser.values()) {
         if (Math.floor(session.conn / 64) % ticks === this.#checkAt) session.pull();
       }
+      this.#rewatchAll();
       this.#armCheck();
     });
   }

@@ -124,18 +124,35 @@ function chat(session: Session, draft: Draft, host: Host): Turn {
 /** First chat to a conversation: reads what the order of messages and a group's members rest on. */
 async function prepare(session: Session, draft: Draft, key: number, host: Host): Promise<void> {
   const { user } = session;
-  const { toid, groupid } = draft;
-  if (groupid !== 0 && host.groups.peek(groupid) === undefined) {
-    if (await host.groups.load(groupid) === undefined) throw new ChatError("NO_SUCH_TARGET");
-  }
-  let prev = session.sent.get(key);
-  if (prev === undefined) {
-    prev = await host.store.call("lastMid", user, toid, groupid);
-    // The next mid must sort after it, also when another node with a faster clock gave it.
-    if (prev !== "") host.hlc.observe(prev);
+  let prev: string;
+  try {
+    prev = await readFirst(session, draft, key, host);
+  } catch (error) {
+    if (error instanceof ChatError && error.code === "TRY_LATER") {
+      session.putOff(draft.cid, host.clock.now());
+    }
+    throw error;
   }
   if (session.user !== user || session.closed) return;
   submit(session, draft, prev, key, host);
+}
+
+/** Loads the group, if there is one; returns the `mid` of the sender's previous message there. */
+async function readFirst(
+  session: Session,
+  { toid, groupid }: Draft,
+  key: number,
+  host: Host,
+): Promise<string> {
+  if (groupid !== 0 && host.groups.peek(groupid) === undefined) {
+    if (await host.groups.load(groupid) === undefined) throw new ChatError("NO_SUCH_TARGET");
+  }
+  const known = session.sent.get(key);
+  if (known !== undefined) return known;
+  const prev = await host.store.call("lastMid", session.user, toid, groupid);
+  // The next mid must sort after it, also when another node with a faster clock gave it.
+  if (prev !== "") host.hlc.observe(prev);
+  return prev;
 }
 
 function submit(session: Session, draft: Draft, prev: string, key: number, host: Host): void {
