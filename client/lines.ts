@@ -81,28 +81,24 @@ function names(text: string, name: string): boolean {
 
 /** With one more line, at its place; the same array when the message is there already. */
 export function insertLine(lines: readonly Line[], line: NewLine, seq: number): readonly Line[] {
-  let at = lines.length;
+  if (lines.some((other) => isSame(other, line))) return lines;
   // Recent lines are at the end, and that is where nearly every new one goes.
-  while (at > 0) {
-    const other = lines[at - 1];
-    if (other === undefined) break;
-    if (isSame(other, line)) return lines;
-    if (!isAfter(other, line)) break;
-    at--;
-  }
-  for (let before = at - 1; before >= 0; before--) {
-    const other = lines[before];
-    if (other !== undefined && isSame(other, line)) return lines;
+  let at = lines.length;
+  if (line.kind === "message" && line.mid !== undefined) {
+    while (at > 0 && !isBefore(lines[at - 1], line.mid)) at--;
+    // Notices stay with what they came after.
+    while (isNoticeBefore(lines[at], line.ts)) at++;
   }
   return [...lines.slice(0, at), { ...line, seq }, ...lines.slice(at)];
 }
 
-/** Whether `other` belongs below `line`. */
-function isAfter(other: Line, line: NewLine): boolean {
-  if (line.kind === "notice") return false;
-  if (line.mid === undefined) return false;
-  if (other.kind === "notice") return other.ts > line.ts;
-  return other.mid === undefined || other.mid > line.mid;
+/** A message above which one with this `mid` never goes. */
+function isBefore(line: Line | undefined, mid: string): boolean {
+  return line?.kind === "message" && line.mid !== undefined && line.mid < mid;
+}
+
+function isNoticeBefore(line: Line | undefined, ts: number): boolean {
+  return line?.kind === "notice" && line.ts <= ts;
 }
 
 function isSame(a: Line, b: NewLine): boolean {
@@ -164,19 +160,25 @@ export function mergePage(
   return { lines: mergeSorted(kept, fresh), gap };
 }
 
-/** Merges two lists that are each in order, in one pass. */
+/** Merges messages in one pass; notices go after the latest message that is not younger. */
 function mergeSorted(lines: readonly Line[], fresh: readonly Line[]): Line[] {
   const merged: Line[] = [];
+  const notices: Line[] = [];
   let next = 0;
   for (const line of lines) {
-    while (next < fresh.length) {
-      const candidate = fresh[next];
-      if (candidate === undefined || !isAfter(line, candidate)) break;
-      merged.push(candidate);
-      next++;
+    if (line.kind === "notice") {
+      notices.push(line);
+      continue;
+    }
+    const { mid } = line;
+    while (next < fresh.length && (mid === undefined || isBefore(fresh[next], mid))) {
+      merged.push(...fresh.slice(next, ++next));
     }
     merged.push(line);
   }
   merged.push(...fresh.slice(next));
+  for (const notice of notices) {
+    merged.splice(merged.findLastIndex((line) => line.ts <= notice.ts) + 1, 0, notice);
+  }
   return merged;
 }
