@@ -133,7 +133,7 @@ export class ActorSystem {
     this.unlink(peer);
     const link = new Link(port, this.#later);
     this.#links.set(peer, link);
-    port.listen((payload) => this.#receive(peer, payload, onLane));
+    port.listen((payload) => this.#receive(link, payload, onLane));
     return link;
   }
 
@@ -229,16 +229,15 @@ export class ActorSystem {
     });
   }
 
-  #receive(peer: ThreadId, payload: Payload, onLane: ((lane: unknown) => void) | undefined): void {
+  /** Answers go back over the link that brought the question: a successor has its own numbers. */
+  #receive(link: Link, payload: Payload, onLane: ((lane: unknown) => void) | undefined): void {
     for (const item of payload.items) {
       if ("re" in item) this.#answered(item);
       else {
         const ask = "ask" in item ? item.ask : undefined;
         this.#offer(item.to, {
           body: item.body,
-          answer: ask === undefined
-            ? undefined
-            : (reply) => this.#links.get(peer)?.push({ re: ask, ...reply }),
+          answer: ask === undefined ? undefined : (reply) => link.push({ re: ask, ...reply }),
         });
       }
     }
