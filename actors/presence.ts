@@ -18,8 +18,8 @@ export class PresenceWatch {
   readonly #tell: (session: Session, user: UserId, online: boolean) => void;
   readonly #isOnline: (user: UserId) => boolean;
   readonly #watchers = new Map<UserId, Set<Session>>();
-  /** User ⇒ the state last told. */
-  readonly #changed = new Map<UserId, boolean>();
+  /** User ⇒ the state last told; undefined when not all watchers were told the same. */
+  readonly #changed = new Map<UserId, boolean | undefined>();
   #armed = false;
 
   constructor(
@@ -45,6 +45,8 @@ export class PresenceWatch {
       let watchers = this.#watchers.get(user);
       if (watchers === undefined) this.#watchers.set(user, watchers = new Set());
       if (watchers.has(session)) continue;
+      // It was told the state of now, others that of before the change.
+      if (this.#changed.has(user)) this.#changed.set(user, undefined);
       watchers.add(session);
       session.watching.push(user);
     }
@@ -75,7 +77,7 @@ export class PresenceWatch {
       this.#armed = false;
       for (const [id, told] of this.#changed) {
         const now = this.#isOnline(id);
-        if (now === told) continue;
+        if (now === told) continue; // back where it was
         for (const session of this.#watchers.get(id) ?? []) this.#tell(session, id, now);
       }
       this.#changed.clear();

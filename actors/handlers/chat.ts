@@ -134,6 +134,7 @@ async function prepare(session: Session, draft: Draft, key: number, host: Host):
     throw error;
   }
   if (session.user !== user || session.closed) return;
+  checkOrder(session, draft, host); // an earlier one may have been put off meanwhile
   submit(session, draft, prev, key, host);
 }
 
