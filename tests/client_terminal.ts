@@ -52,6 +52,8 @@ export class ClientTerminal implements AsyncDisposable {
   readonly #config: string;
   readonly #ownsConfig: boolean;
   readonly #record: string;
+  /** When the client was started, by `performance.now()`. */
+  startedMs = 0;
 
   private constructor(socket: string, config: string, ownsConfig: boolean) {
     this.#socket = socket;
@@ -77,6 +79,7 @@ export class ClientTerminal implements AsyncDisposable {
       `stty -a | grep -o -- '-\\?icanon\\b\\|-\\?echo\\b' | tr '\\n' ' '; exec cat`;
     const size = ["-x", String(options.columns ?? 80), "-y", String(options.rows ?? 24)];
     await terminal.#tmux(["-f", "/dev/null", "new-session", "-d", ...size, script]);
+    terminal.startedMs = performance.now();
     await terminal.#tmux(["pipe-pane", `cat > ${terminal.#record}`]);
     return terminal;
   }
@@ -151,7 +154,7 @@ export class ClientTerminal implements AsyncDisposable {
   async output(text: string): Promise<string> {
     const end = performance.now() + WAIT_MS;
     while (true) {
-      const output = await Deno.readTextFile(this.#record);
+      const output = await exists(this.#record) ? await Deno.readTextFile(this.#record) : "";
       if (output.includes(text)) return output;
       if (performance.now() > end) throw new Error(`never written: ${JSON.stringify(text)}`);
       await delay(LOOK_MS);
