@@ -104,6 +104,8 @@ export class Connection {
   #queue: Piece[] = [];
   #queuedBytes = 0;
   #writing = false;
+  /** When the write in hand last got on. */
+  #wroteAt = 0;
   #ending = false;
   #cancelLastWord: (() => void) | undefined;
   #resumeReading: (() => void) | undefined;
@@ -160,6 +162,11 @@ export class Connection {
   /** Bytes that wait behind the write in hand. */
   get queuedBytes(): number {
     return this.#queuedBytes;
+  }
+
+  /** Since when the peer has taken nothing of what is being written, epoch ms. */
+  get stuckSince(): number | undefined {
+    return this.#writing ? this.#wroteAt : undefined;
   }
 
   /** Reads until the peer, an error or `close` ends it. Never rejects. */
@@ -340,6 +347,7 @@ export class Connection {
   }
 
   #write(bytes: Uint8Array, push: number): void {
+    this.#wroteAt = this.#now();
     this.#socket.write(bytes).then(
       (count) => {
         if (this.closed) return;

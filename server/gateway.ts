@@ -66,6 +66,7 @@ export class Gateway {
     } catch (cause) {
       throw cannotListen(host, port, "port", cause);
     }
+    this.#now = Date.now(); // starting may have taken longer than a heartbeat
     this.#tick = setInterval(() => this.#watch(), TICK_MS);
     this.#accepting = this.#accept(this.#listener);
     return this.#listener.addr as Deno.NetAddr;
@@ -202,6 +203,10 @@ export class Gateway {
           connection.bye("TRY_LATER", "nobody logged in in time", "login_timeout");
           continue;
         }
+      }
+      if (now - (connection.stuckSince ?? now) > 2 * silentMs) {
+        connection.bye("TRY_LATER", "reads nothing; what was not received waits", "slow_reader");
+        continue;
       }
       if (connection.v === 1) continue;
       const silence = now - connection.heardAt;

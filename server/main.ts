@@ -29,6 +29,15 @@ function newNodeId(): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await Deno.mkdir(path, { recursive: true });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`--data ${path} cannot be used as a directory: ${why}`, { cause });
+  }
+}
+
 async function openBus(config: Config, nodeId: string) {
   if (config.redis === undefined) return createLocalBus(nodeId);
   const { openRedisBus } = await import("../actors/adapters/redis_bus.ts");
@@ -43,7 +52,7 @@ async function main(): Promise<void> {
   }
   const { config } = invocation;
   const log = createLog(config.logLevel, Deno.stderr.isTerminal());
-  if (config.mysql === undefined) await Deno.mkdir(config.data, { recursive: true });
+  if (config.mysql === undefined) await makeDirectory(config.data);
   const bus = await openBus(config, newNodeId());
   const node = await startNode(config, { log, bus, onFatal: stopWith });
   const http = serveHttp(config.host, config.httpPort, () => node.problem());

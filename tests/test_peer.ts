@@ -36,6 +36,7 @@ export class TestPeer implements AsyncDisposable {
   #ended = false;
   #paused: { promise: Promise<void>; resume: () => void } | undefined;
   #nextReq = 1;
+  #id = 0;
 
   private constructor(socket: Deno.TcpConn, v: 1 | 2) {
     this.#socket = socket;
@@ -53,6 +54,11 @@ export class TestPeer implements AsyncDisposable {
   /** The server has closed, or this side has. */
   get ended(): boolean {
     return this.#ended;
+  }
+
+  /** Who entered last with `enter`; 0 before. */
+  get id(): number {
+    return this.#id;
   }
 
   /** Messages that no `expect` has taken. */
@@ -173,6 +179,7 @@ export class TestPeer implements AsyncDisposable {
   async enter(name: string, fields: object = {}): Promise<number> {
     const id = await this.register(name);
     const ack = await this.login(id, PASSWORD, fields);
+    this.#id = id;
     if (ack.errno !== 0) throw new Error(`no login: ${JSON.stringify(ack)}`);
     return id;
   }
