@@ -44,9 +44,9 @@ export class PresenceWatch {
       if (user === session.user) continue;
       let watchers = this.#watchers.get(user);
       if (watchers === undefined) this.#watchers.set(user, watchers = new Set());
-      if (watchers.has(session)) continue;
-      // It was told the state of now, others that of before the change.
+      // It is being told the state of now, others were told that of before the change.
       if (this.#changed.has(user)) this.#changed.set(user, undefined);
+      if (watchers.has(session)) continue;
       watchers.add(session);
       session.watching.push(user);
     }

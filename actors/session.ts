@@ -93,25 +93,25 @@ export class Session {
 
   /** Number of the frame in hand. */
   seq = 0;
-  /** Last `mid` this session stamped, by conversation; a missing entry has to be read. */
-  readonly sent = new Map<number, Mid>();
+  // Collections are made when first used: most sessions are idle, and each costs 200 bytes.
+  #sent: Map<number, Mid> | undefined;
   /** After a chat was put off: its cid, which has to come again before any later one. */
-  refused: { cid: string; until: number } | undefined;
+  refused: { cid: string; seq: number; until: number } | undefined;
 
   #finishedSeq = 0;
   /** Frames whose chat is not yet durable, oldest first. */
   #open: number[] = [];
 
   /** v2: pushed, no receipt yet. */
-  readonly #unreceipted = new Map<Mid, Delivery>();
+  #unreceipted: Map<Mid, Delivery> | undefined;
   /** v1: pushed, not yet written; oldest first, with the push's number. */
   #unwritten: { number: number; user: UserId; delivery: Delivery; units: number }[] = [];
   /** Length of the texts of both, UTF-16 units. */
   #units = 0;
   readonly #windowUnits: number;
   #pushNumber = 0;
-  readonly #followed = new Map<number, Mid>();
-  readonly #remembered = new Set<Mid>();
+  #followed: Map<number, Mid> | undefined;
+  #remembered: Set<Mid> | undefined;
   #settledBefore: Mid = "";
   #held: Delivery[] = [];
   #pulling = false;
@@ -165,12 +165,12 @@ export class Session {
     this.user = 0;
     this.name = "";
     this.tokenId = "";
-    this.sent.clear();
+    this.#sent = undefined;
     this.refused = undefined;
-    this.#unreceipted.clear();
+    this.#unreceipted = undefined;
     this.#units = this.#unwritten.reduce((sum, entry) => sum + entry.units, 0);
-    this.#followed.clear();
-    this.#remembered.clear();
+    this.#followed = undefined;
+    this.#remembered = undefined;
     this.#held = [];
     this.#pulling = false;
     this.#overflowed = false;
@@ -178,12 +178,26 @@ export class Session {
     // Pushes on their way to a v1 socket stay: when written they count as received.
   }
 
-  /** A chat was put off (TRY_LATER): later ones wait until it has come again. */
-  putOff(cid: string, now: number): void {
-    this.refused ??= { cid, until: now + REFUSED_FOR_MS };
+  /**
+   * The chat of frame `seq` was put off (TRY_LATER): later ones wait until it has come again.
+   * Outcomes do not come in the order of the frames: the earliest one counts.
+   */
+  putOff(cid: string, seq: number, now: number): void {
+    if (this.refused !== undefined && this.refused.seq < seq) return;
+    this.refused = { cid, seq, until: now + REFUSED_FOR_MS };
   }
 
   // ── finished frames: what the main thread need not replay ──────────────────────────────────
+
+  /** Last `mid` this session stamped in a conversation; undefined when it has to be read. */
+  lastSent(target: number): Mid | undefined {
+    return this.#sent?.get(target);
+  }
+
+  /** A message was stamped. */
+  stamped(target: number, mid: Mid): void {
+    (this.#sent ??= new Map()).set(target, mid);
+  }
 
   /** The frame in hand waits for a commit. */
   holdFrame(): void {
@@ -225,7 +239,7 @@ export class Session {
 
   /** Pushes without a receipt. */
   get outstanding(): number {
-    return this.#unreceipted.size + this.#unwritten.length;
+    return (this.#unreceipted?.size ?? 0) + this.#unwritten.length;
   }
 
   /** No push may go out until receipts come. */
@@ -267,7 +281,7 @@ export class Session {
    */
   pushRow(delivery: Delivery): boolean {
     const { mid } = delivery.message;
-    if (this.#remembered.has(mid)) {
+    if (this.#remembered?.has(mid)) {
       // Its receipt may have been lost with another node's store: without one the row would stay.
       this.#outlet.received(this.user, mid, undefined);
       return true;
@@ -329,9 +343,9 @@ export class Session {
 
   /** RECV_ACK of a v2 client. */
   receipt(mid: Mid): void {
-    const delivery = this.#unreceipted.get(mid);
+    const delivery = this.#unreceipted?.get(mid);
     if (delivery !== undefined) {
-      this.#unreceipted.delete(mid);
+      this.#unreceipted?.delete(mid);
       this.#units -= delivery.text(2).length;
     }
     this.#received(mid, delivery);
@@ -369,17 +383,18 @@ export class Session {
   /** A row can outlive its receipt where another node deletes it, or in a page being read. */
   #remember(mid: Mid, delivery: Delivery | undefined): void {
     if (delivery !== undefined && delivery.origin === 0 && !this.#pulling) return;
-    this.#remembered.add(mid);
-    if (this.#remembered.size > MAX_REMEMBERED) {
-      for (const oldest of this.#remembered) {
-        this.#remembered.delete(oldest);
+    const remembered = this.#remembered ??= new Set();
+    remembered.add(mid);
+    if (remembered.size > MAX_REMEMBERED) {
+      for (const oldest of remembered) {
+        remembered.delete(oldest);
         break;
       }
     }
   }
 
   #has(mid: Mid): boolean {
-    return this.#unreceipted.has(mid) || this.#remembered.has(mid) ||
+    return this.#unreceipted?.has(mid) === true || this.#remembered?.has(mid) === true ||
       (this.#unwritten.length > 0 && this.#unwritten.some((e) => e.delivery.message.mid === mid));
   }
 
@@ -395,7 +410,7 @@ export class Session {
 
   #send(delivery: Delivery): void {
     if (this.v === 2) {
-      this.#unreceipted.set(delivery.message.mid, delivery);
+      (this.#unreceipted ??= new Map()).set(delivery.message.mid, delivery);
       this.#units += delivery.text(2).length;
       this.#outlet.sendPush(this, delivery, 0);
     } else {
@@ -413,7 +428,7 @@ export class Session {
 
   /** Where a push stands in its sender's messages to its conversation. */
   #position(m: Message): "next" | "seen" | "gap" {
-    const last = this.#followed.get(conversationKey(m));
+    const last = this.#followed?.get(conversationKey(m));
     if (last === undefined) {
       // Its predecessor, if recent, may be on its way still.
       if (m.prev !== "" && m.prev >= this.#settledBefore && !this.#has(m.prev)) return "gap";
@@ -426,14 +441,15 @@ export class Session {
 
   #follow(m: Message): void {
     const key = conversationKey(m);
-    if (this.#followed.size >= MAX_FOLLOWED && !this.#followed.has(key)) {
-      for (const oldest of this.#followed.keys()) {
-        this.#followed.delete(oldest);
+    const followed = this.#followed ??= new Map();
+    if (followed.size >= MAX_FOLLOWED && !followed.has(key)) {
+      for (const oldest of followed.keys()) {
+        followed.delete(oldest);
         break;
       }
     }
-    const last = this.#followed.get(key);
-    if (last === undefined || m.mid > last) this.#followed.set(key, m.mid);
+    const last = followed.get(key);
+    if (last === undefined || m.mid > last) followed.set(key, m.mid);
   }
 }
 

@@ -488,7 +488,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
         return;
       }
       case "try_later":
-        session.putOff(message.cid, this.clock.now());
+        session.putOff(message.cid, seq, this.clock.now());
         return this.#refuseChat(session, message, req, new ChatError("TRY_LATER"));
       case "no_such_target":
         return this.#refuseChat(session, message, req, new ChatError("NO_SUCH_TARGET"));

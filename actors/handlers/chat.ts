@@ -114,7 +114,7 @@ export const typing: Handler<Typing> = (session, m, host) => {
 function chat(session: Session, draft: Draft, host: Host): Turn {
   checkOrder(session, draft, host);
   const key = targetKey(draft.toid, draft.groupid);
-  const prev = session.sent.get(key);
+  const prev = session.lastSent(key);
   const ready = prev !== undefined &&
     (draft.groupid === 0 || host.groups.peek(draft.groupid) !== undefined);
   if (ready) submit(session, draft, prev, key, host);
@@ -123,13 +123,13 @@ function chat(session: Session, draft: Draft, host: Host): Turn {
 
 /** First chat to a conversation: reads what the order of messages and a group's members rest on. */
 async function prepare(session: Session, draft: Draft, key: number, host: Host): Promise<void> {
-  const { user } = session;
+  const { user, seq } = session;
   let prev: string;
   try {
     prev = await readFirst(session, draft, key, host);
   } catch (error) {
     if (error instanceof ChatError && error.code === "TRY_LATER") {
-      session.putOff(draft.cid, host.clock.now());
+      session.putOff(draft.cid, seq, host.clock.now());
     }
     throw error;
   }
@@ -148,7 +148,7 @@ async function readFirst(
   if (groupid !== 0 && host.groups.peek(groupid) === undefined) {
     if (await host.groups.load(groupid) === undefined) throw new ChatError("NO_SUCH_TARGET");
   }
-  const known = session.sent.get(key);
+  const known = session.lastSent(key);
   if (known !== undefined) return known;
   const prev = await host.store.call("lastMid", session.user, toid, groupid);
   // The next mid must sort after it, also when another node with a faster clock gave it.
@@ -189,7 +189,7 @@ function submit(session: Session, draft: Draft, prev: string, key: number, host:
       }
     }
   }
-  session.sent.set(key, message.mid);
+  session.stamped(key, message.mid);
   host.submit(session, message, req, urgent, pushed);
 }
 
