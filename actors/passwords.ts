@@ -10,7 +10,8 @@ import type { Actor, Ref } from "./runtime.ts";
 /** What the password actor takes. */
 export type PasswordMessage =
   | { readonly type: "hash"; readonly password: string }
-  | { readonly type: "verify"; readonly password: string; readonly hash: string | undefined };
+  | { readonly type: "verify"; readonly password: string; readonly hash: string | undefined }
+  | { readonly type: "upgrade"; readonly password: string; readonly hash: string };
 
 /** Hashes that may wait; at 70 ms each the last one waits 9 s, within the deadline below. */
 export const MAX_WAITING_HASHES = 128;
@@ -25,12 +26,14 @@ export class PasswordActor implements Actor<PasswordMessage> {
     this.#port = port;
   }
 
-  receive(m: PasswordMessage): Promise<string | boolean> {
+  receive(m: PasswordMessage): Promise<string | boolean | undefined> {
     switch (m.type) {
       case "hash":
         return this.#port.hash(m.password);
       case "verify":
         return this.#port.verify(m.password, m.hash);
+      case "upgrade":
+        return this.#port.upgrade(m.password, m.hash);
       default:
         return m satisfies never;
     }
@@ -48,6 +51,10 @@ export function passwordClient(ref: Ref<PasswordMessage>): PasswordPort {
       }),
     verify: (password, hash) =>
       ref.ask<boolean>({ type: "verify", password, hash }, HASH_MS).catch((e) => {
+        throw busy(e);
+      }),
+    upgrade: (password, hash) =>
+      ref.ask<string | undefined>({ type: "upgrade", password, hash }, HASH_MS).catch((e) => {
         throw busy(e);
       }),
   };

@@ -68,7 +68,9 @@ export type AppendOutcome =
   /** No such recipient or group; nothing stored. */
   | { readonly status: "no_such_target" }
   /** The sender is no member of the group; nothing stored. */
-  | { readonly status: "not_permitted" };
+  | { readonly status: "not_permitted" }
+  /** One-to-one: too much waits for the recipient already; nothing stored. */
+  | { readonly status: "mailbox_full" };
 
 /** `user` has received `mid`: its pending row goes. */
 export interface Receipt {
@@ -129,6 +131,8 @@ export interface StorePort {
    *
    * Recipients are read inside it (`toid`, or every member but the sender), so a member who joined
    * on another node a moment ago is never missed. Receipts for unknown rows are ignored.
+   * Of a group, a member whose mailbox is full gets no pending row: it finds the message in the
+   * history. How full is full, the adapter is opened with.
    * @returns One outcome per message, in order.
    */
   commit(appends: readonly Append[], receipts: readonly Receipt[]): Promise<AppendOutcome[]>;
@@ -150,8 +154,17 @@ export interface StorePort {
   register(name: string, hash: string): Promise<UserId | undefined>;
   userById(id: UserId): Promise<UserRow | undefined>;
   userByName(name: string): Promise<UserRow | undefined>;
-  /** Replaces a password hash. */
-  setHash(id: UserId, hash: string): Promise<void>;
+  /** Replaces a password hash; with `expected`, only while the present one is that. */
+  setHash(id: UserId, hash: string, expected?: string): Promise<void>;
+  /** Replaces a password hash and ends all of the user's tokens but `keepTokenId`, at once. */
+  changePassword(id: UserId, hash: string, keepTokenId: string): Promise<void>;
+  /**
+   * Ends an account: friends (both ways), memberships, pending rows and tokens go, the name becomes
+   * free, nobody finds or reaches the user again. Messages stay, from {@linkcode DELETED_NAME}.
+   * Idempotent.
+   * @returns Groups that lost a member; may be empty when an earlier attempt did the work.
+   */
+  deleteUser(id: UserId): Promise<readonly GroupId[]>;
   contacts(user: UserId): Promise<ContactsRow>;
   /** Idempotent. The friend, or undefined when there is no such user. */
   addFriend(user: UserId, friend: UserId | string): Promise<PersonRow | undefined>;
@@ -161,10 +174,13 @@ export interface StorePort {
   joinGroup(user: UserId, group: GroupId | string): Promise<GroupRow | undefined>;
   group(id: GroupId): Promise<GroupRow | undefined>;
 
-  /** Remembers a resume token's id until `expires` (epoch ms). */
-  saveToken(tokenId: string, user: UserId, expires: number): Promise<void>;
-  /** Who a live token belongs to: one indexed read. */
-  tokenOwner(tokenId: string, now: number): Promise<PersonRow | undefined>;
+  /**
+   * Remembers a resume token's id until `expires` (epoch ms).
+   * @param device The client's name of the device that may use it. @default ""
+   */
+  saveToken(tokenId: string, user: UserId, expires: number, device?: string): Promise<void>;
+  /** Who a live token of this device (`""` by default) belongs to: one indexed read. */
+  tokenOwner(tokenId: string, now: number, device?: string): Promise<PersonRow | undefined>;
   /** Ends one token, or all of a user's when `tokenId` is undefined. */
   revokeToken(user: UserId, tokenId: string | undefined): Promise<void>;
   /** A secret shared by all nodes of this store; `fresh` is kept if there is none yet. */
@@ -173,6 +189,9 @@ export interface StorePort {
   /** Releases everything; later calls reject. */
   close(): Promise<void>;
 }
+
+/** Whom messages of a deleted account are from. */
+export const DELETED_NAME = "deleted user";
 
 /** The database did not answer in time or is away: the caller may try again later. */
 export class StoreUnavailable extends Error {
@@ -236,4 +255,6 @@ export interface PasswordPort {
   hash(password: string): Promise<string>;
   /** Whether it matches; takes as long when `hash` is undefined (no such user). */
   verify(password: string, hash: string | undefined): Promise<boolean>;
+  /** A new hash of a password just verified, when `hash` costs other than ours; else undefined. */
+  upgrade(password: string, hash: string): Promise<string | undefined>;
 }

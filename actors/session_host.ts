@@ -496,6 +496,11 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
         const error = new ChatError("NOT_PERMITTED", "you are no member of this group");
         return this.#refuseChat(session, message, req, error);
       }
+      // For good: were it to be tried again, it would hold up what its sender writes to others.
+      case "mailbox_full": {
+        const error = new ChatError("NOT_PERMITTED", "the recipient's mailbox is full");
+        return this.#refuseChat(session, message, req, error);
+      }
       default:
         return outcome satisfies never;
     }

@@ -4,6 +4,8 @@
 export interface StoreWorkerOptions {
   /** A MySQL URL, or the path of a SQLite file. */
   readonly database: { readonly mysql: string } | { readonly sqlite: string };
+  /** Messages that may wait for one user; 0: no limit. */
+  readonly maxPending: number;
   /** Most messages that wait for a commit. */
   readonly maxQueued: number;
 }

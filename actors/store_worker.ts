@@ -6,8 +6,8 @@ import { STORE_CONCURRENCY, type StoreWorkerOptions } from "./store_options.ts";
 import { runThread } from "./thread.ts";
 
 runThread<StoreWorkerOptions>(async ({ system, options, linkMain, log }) => {
-  const { database, maxQueued } = options;
-  const port = await openStore(database);
+  const { database, maxPending, maxQueued } = options;
+  const port = await openStore(database, maxPending);
   linkMain();
   const actor = new StoreActor(system, port, {
     maxQueued,

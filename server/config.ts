@@ -133,6 +133,13 @@ export const FLAGS = [
     help: "messages that may wait for a commit; further senders are told to try later",
   },
   {
+    name: "max-pending",
+    value: "N",
+    fallback: "10000",
+    help: "messages that wait for one user; then no one-to-one message is taken for him, and " +
+      "group messages only reach his history; 0: no limit",
+  },
+  {
     name: "max-group",
     value: "N",
     fallback: "5000",
@@ -178,6 +185,7 @@ export interface Limits {
   readonly unlimited: NetworkSet;
   readonly queuedBytes: number;
   readonly storeQueue: number;
+  readonly pending: number;
   readonly groupMembers: number;
   readonly friends: number;
 }
@@ -277,6 +285,7 @@ function limits(text: (name: FlagName) => string): Limits {
     unlimited: networks(text("unlimited"), "unlimited"),
     queuedBytes: count("max-queued-kib", 64) * 1_024,
     storeQueue: count("max-store-queue", 1),
+    pending: count("max-pending"),
     groupMembers: count("max-group"),
     friends: count("max-friends"),
   };

@@ -58,8 +58,8 @@ export async function startInline(parts: InlineParts): Promise<() => Promise<voi
     b.link(a.thread, right);
   };
 
-  const { database, maxQueued } = parts.storeOptions;
-  const port = await openStore(database);
+  const { database, maxPending, maxQueued } = parts.storeOptions;
+  const port = await openStore(database, maxPending);
   const store = new StoreActor(storeSystem, port, {
     maxQueued,
     onFailure: (error) => log.error("the database refused", { error: String(error) }),

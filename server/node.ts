@@ -122,7 +122,11 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
   const database = config.mysql === undefined
     ? { sqlite: `${config.data}/chat.db` }
     : { mysql: config.mysql };
-  const storeOptions = { database, maxQueued: config.limits.storeQueue };
+  const storeOptions = {
+    database,
+    maxPending: config.limits.pending,
+    maxQueued: config.limits.storeQueue,
+  };
 
   let stopInline: (() => Promise<void>) | undefined;
   const releaseAll = async () => {

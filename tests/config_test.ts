@@ -39,6 +39,7 @@ const WRONG: Record<(typeof FLAGS)[number]["name"], readonly string[]> = {
   "unlimited": ["", "x", "10.0.0.0/33"],
   "max-queued-kib": ["", "0", "-1", "x"],
   "max-store-queue": ["", "0", "-1", "x"],
+  "max-pending": ["", "-1", "x"],
   "max-group": ["", "-1", "x"],
   "max-friends": ["", "-1", "x"],
   "log-level": ["", "all", "INFO"],

@@ -6,14 +6,15 @@
  */
 
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
-import type {
-  Append,
-  AppendOutcome,
-  GroupId,
-  Message,
-  Mid,
-  StorePort,
-  UserId,
+import {
+  type Append,
+  type AppendOutcome,
+  DELETED_NAME,
+  type GroupId,
+  type Message,
+  type Mid,
+  type StorePort,
+  type UserId,
 } from "../actors/ports.ts";
 
 /** A fresh mid, later than all before it. */
@@ -581,6 +582,104 @@ export const CASES: Record<string, (store: StorePort) => Promise<void>> = {
     for (const token of [t2, t3]) assertEquals(await store.tokenOwner(token, now), undefined);
   },
 
+  async "a token is good on its device only"(store) {
+    const [id, tokenId] = [await newUser(store), freshName("token")];
+    const now = Date.now();
+    await store.saveToken(tokenId, id, now + 1_000, "phone");
+
+    assertEquals((await store.tokenOwner(tokenId, now, "phone"))?.id, id);
+    for (const other of [undefined, "", "Phone", "phone "]) {
+      assertEquals(await store.tokenOwner(tokenId, now, other), undefined);
+    }
+  },
+
+  async "a hash that has changed meanwhile is not replaced"(store) {
+    const id = await newUser(store);
+
+    await store.setHash(id, "new", "other");
+    assertEquals((await store.userById(id))?.hash, "hash");
+    await store.setHash(id, "new", "hash");
+    assertEquals((await store.userById(id))?.hash, "new");
+  },
+
+  async "a changed password ends all tokens but the one in use"(store) {
+    const [ann, bob] = [await newUser(store), await newUser(store)];
+    const [kept, lost, others] = [freshName("t"), freshName("t"), freshName("t")];
+    const now = Date.now();
+    for (const token of [kept, lost]) await store.saveToken(token, ann, now + 1_000);
+    await store.saveToken(others, bob, now + 1_000);
+
+    await store.changePassword(ann, "new", kept);
+
+    assertEquals((await store.userById(ann))?.hash, "new");
+    assertEquals((await store.tokenOwner(kept, now))?.id, ann);
+    assertEquals(await store.tokenOwner(lost, now), undefined);
+    assertEquals((await store.tokenOwner(others, now))?.id, bob);
+  },
+
+  async "a deleted account is found by nobody, and its name is free"(store) {
+    const name = freshName("Gone");
+    const id = await store.register(name, "hash") ?? 0;
+    const [ann, token] = [await newUser(store), freshName("t")];
+    await store.saveToken(token, id, Date.now() + 1_000);
+
+    await store.deleteUser(id);
+
+    assertEquals(await store.userById(id), undefined);
+    assertEquals(await store.userByName(name), undefined);
+    assertEquals(await store.userByName(DELETED_NAME), undefined);
+    assertEquals(await store.tokenOwner(token, Date.now()), undefined);
+    assertEquals(await store.addFriend(ann, id), undefined);
+    await store.setHash(id, "back");
+    assertEquals(await store.userById(id), undefined);
+    assertEquals(await store.deleteUser(id), []);
+    const next = await store.register(name, "hash");
+    assert(next !== undefined && next !== id);
+  },
+
+  async "two accounts may be deleted"(store) {
+    for (const id of [await newUser(store), await newUser(store)]) await store.deleteUser(id);
+  },
+
+  async "a deleted account leaves its friends and groups"(store) {
+    const [ann, gone] = [await newUser(store), await newUser(store)];
+    const groupid = await newGroup(store, gone, ann);
+    await store.addFriend(ann, gone);
+    await store.addFriend(gone, ann);
+    await send(store, text({ from: ann, groupid }));
+
+    assertEquals(await store.deleteUser(gone), [groupid]);
+
+    assertEquals((await store.contacts(ann)).friends, []);
+    assertEquals((await store.group(groupid))?.users.map((u) => u.id), [ann]);
+    assertEquals(await store.contacts(gone), { friends: [], groups: [] });
+    assertEquals(await send(store, text({ from: ann, groupid })), [stored()]);
+    assertEquals(await store.pending(gone, "", 9), []);
+  },
+
+  async "nothing is sent to or by a deleted account; what it sent before stays"(store) {
+    const [ann, gone] = [await newUser(store), await newUser(store)];
+    const [before, own] = [text({ from: gone, toid: ann }), text({ from: ann, toid: gone })];
+    await send(store, before, own);
+
+    await store.deleteUser(gone);
+
+    const outcomes = await send(
+      store,
+      text({ from: ann, toid: gone }),
+      text({ from: gone, toid: ann }),
+    );
+    assertEquals(outcomes, [{ status: "no_such_target" }, { status: "not_permitted" }]);
+    assertEquals(
+      (await store.pending(ann, "", 9)).map(({ mid, name }) => [mid, name]),
+      [[before.mid, DELETED_NAME]],
+    );
+    assertEquals(mids((await store.historyWith(ann, gone, "", 9)).messages), [
+      before.mid,
+      own.mid,
+    ]);
+  },
+
   async "a secret is the first one given"(store) {
     const name = freshName("secret");
 
@@ -602,3 +701,60 @@ export const CASES: Record<string, (store: StorePort) => Promise<void>> = {
     await assertRejects(() => store.saveToken(freshName("t"), nobody, Date.now() + 1_000));
   },
 };
+
+/** The same over a store that was opened with `maxPending` 3. */
+export const MAILBOX_CASES: Record<string, (store: StorePort) => Promise<void>> = {
+  async "a full mailbox takes no more until its owner has read, and nobody else is refused"(store) {
+    const [ann, bob, eve] = [await newUser(store), await newUser(store), await newUser(store)];
+    const sent = Array.from({ length: 4 }, () => text({ from: ann, toid: bob }));
+
+    const outcomes = await send(store, ...sent, text({ from: ann, toid: eve }));
+
+    assertEquals(outcomes, [stored(bob), stored(bob), stored(bob), FULL, stored(eve)]);
+    assertEquals(await send(store, text({ from: eve, toid: bob })), [FULL]);
+    assertEquals((await store.historyWith(ann, bob, "", 9)).messages.length, 3);
+    await store.commit([], [{ user: bob, mid: sent[0]?.mid ?? "" }]);
+    assertEquals(await send(store, ...sent.slice(3)), [stored(bob)]);
+    assertEquals(await send(store, text({ from: ann, toid: bob })), [FULL]);
+  },
+
+  async "a retry of what is stored gets its first answer from a full mailbox"(store) {
+    const [ann, bob] = [await newUser(store), await newUser(store)];
+    const sent = Array.from({ length: 3 }, () => text({ from: ann, toid: bob }));
+    const [first] = sent;
+    assert(first !== undefined);
+    await send(store, ...sent);
+
+    const again = text({ from: ann, toid: bob, cid: first.cid });
+
+    const answer = { status: "duplicate", mid: first.mid, ts: first.ts } as const;
+    assertEquals(await send(store, again), [answer]);
+    assertEquals(await send(store, first), [stored(bob)]);
+  },
+
+  async "what a recipient has received already needs no room"(store) {
+    const [ann, bob] = [await newUser(store), await newUser(store)];
+    await send(store, ...Array.from({ length: 3 }, () => text({ from: ann, toid: bob })));
+    const [one, two] = [text({ from: ann, toid: bob }), text({ from: ann, toid: bob })];
+
+    const outcomes = await store.commit(
+      [{ message: one, confirmed: [bob] }, { message: two, confirmed: [] }],
+      [{ user: bob, mid: two.mid }],
+    );
+
+    assertEquals(outcomes, [stored(), stored()]);
+  },
+
+  async "a group's message passes by a full mailbox and is in the history"(store) {
+    const [ann, bob, eve] = [await newUser(store), await newUser(store), await newUser(store)];
+    const groupid = await newGroup(store, ann, bob, eve);
+    await send(store, ...Array.from({ length: 3 }, () => text({ from: ann, toid: bob })));
+
+    const message = text({ from: ann, groupid });
+
+    assertEquals(await send(store, message), [stored(eve)]);
+    assertEquals((await store.pending(bob, "", 9)).length, 3);
+    assertEquals(mids((await store.historyOf(bob, groupid, "", 9))?.messages ?? []), [message.mid]);
+  },
+};
+const FULL: AppendOutcome = { status: "mailbox_full" };

@@ -4,11 +4,15 @@ import { openMysql } from "../actors/adapters/mysql.ts";
 import { openSqlite } from "../actors/adapters/sqlite.ts";
 import { type StorePort, StoreUnavailable } from "../actors/ports.ts";
 import { ensureServices, startMariaDb } from "../server/cluster/services.ts";
-import { CASES, newUser, send, text } from "./store_contract.ts";
+import { CASES, MAILBOX_CASES, newUser, send, text } from "./store_contract.ts";
 
-async function runContract(t: Deno.TestContext, store: StorePort): Promise<void> {
+async function runContract(
+  t: Deno.TestContext,
+  store: StorePort,
+  cases = CASES,
+): Promise<void> {
   try {
-    for (const [name, run] of Object.entries(CASES)) await t.step(name, () => run(store));
+    for (const [name, run] of Object.entries(cases)) await t.step(name, () => run(store));
   } finally {
     await store.close();
   }
@@ -16,6 +20,10 @@ async function runContract(t: Deno.TestContext, store: StorePort): Promise<void>
 
 Deno.test("the SQLite store keeps the contract in memory", async (t) => {
   await runContract(t, await openSqlite(":memory:"));
+});
+
+Deno.test("mailboxes in SQLite are bounded", async (t) => {
+  await runContract(t, await openSqlite(":memory:", { maxPending: 3 }), MAILBOX_CASES);
 });
 
 Deno.test("the SQLite store keeps the contract on disk", async (t) => {
@@ -30,6 +38,7 @@ Deno.test("the MySQL store keeps the contract on MariaDB", async (t) => {
   const server = await startMariaDb({ dir, durable: false });
   try {
     await runContract(t, await openMysql(server.url));
+    await runContract(t, await openMysql(server.url, { maxPending: 3 }), MAILBOX_CASES);
   } finally {
     await server.stop();
     await Deno.remove(dir, { recursive: true });

@@ -4,17 +4,18 @@
  */
 
 import { nameKey } from "../actors/adapters/rows.ts";
-import type {
-  AppendOutcome,
-  GroupId,
-  GroupRow,
-  HistoryPage,
-  Message,
-  Mid,
-  PersonRow,
-  StorePort,
-  UserId,
-  UserRow,
+import {
+  type AppendOutcome,
+  DELETED_NAME,
+  type GroupId,
+  type GroupRow,
+  type HistoryPage,
+  type Message,
+  type Mid,
+  type PersonRow,
+  type StorePort,
+  type UserId,
+  type UserRow,
 } from "../actors/ports.ts";
 
 interface ModelGroup {
@@ -30,11 +31,15 @@ export function modelStore(): StorePort {
   const groups: ModelGroup[] = [];
   const messages: Message[] = [];
   const waiting = new Set<string>(); // `${user} ${mid}`
-  const tokens = new Map<string, { user: UserId; expires: number }>();
+  const tokens = new Map<string, { user: UserId; expires: number; device: string }>();
   const secrets = new Map<string, string>();
 
-  const byName = (name: string) => users.find((user) => nameKey(user.name) === nameKey(name));
-  const byId = (id: UserId): UserRow | undefined => users[id - 1];
+  const byName = (name: string) =>
+    users.find((user) => user.hash !== "" && nameKey(user.name) === nameKey(name));
+  const byId = (id: UserId): UserRow | undefined => {
+    const user = users[id - 1];
+    return user?.hash === "" ? undefined : user;
+  };
   const person = (user: UserRow): PersonRow => ({ id: user.id, name: user.name });
   const groupRow = (id: GroupId): GroupRow | undefined => {
     const group = groups[id - 1];
@@ -51,7 +56,7 @@ export function modelStore(): StorePort {
   };
   const read = (keep: (message: Message) => boolean): Message[] =>
     messages.filter(keep).toSorted((a, b) => a.mid < b.mid ? -1 : 1)
-      .map((message) => ({ ...message, name: byId(message.from)?.name ?? "", prev: "" }));
+      .map((message) => ({ ...message, name: users[message.from - 1]?.name ?? "", prev: "" }));
   const page = (all: Message[], before: Mid, limit: number): HistoryPage => {
     const older = all.filter((message) => before === "" || message.mid < before);
     return { messages: older.slice(-limit), more: older.length > limit };
@@ -74,7 +79,7 @@ export function modelStore(): StorePort {
         pending: recipients.filter((user) => waiting.has(`${user} ${mid}`)),
       };
     }
-    if (groupid === 0 ? byId(toid) === undefined : members === undefined) {
+    if (groupid === 0 ? byId(toid) === undefined : (members?.size ?? 0) === 0) {
       return { status: "no_such_target" };
     }
     if (groupid === 0 ? byId(from) === undefined : !members?.has(from)) {
@@ -123,9 +128,25 @@ export function modelStore(): StorePort {
     },
     userById: byId,
     userByName: byName,
-    setHash(id: UserId, hash: string) {
+    setHash(id: UserId, hash: string, expected?: string) {
       const user = byId(id);
-      if (user !== undefined) users[id - 1] = { ...user, hash };
+      if (user === undefined || (expected ?? user.hash) !== user.hash) return;
+      users[id - 1] = { ...user, hash };
+    },
+    changePassword(id: UserId, hash: string, keepTokenId: string) {
+      calls.setHash(id, hash);
+      for (const [tokenId, token] of tokens) {
+        if (token.user === id && tokenId !== keepTokenId) tokens.delete(tokenId);
+      }
+    },
+    deleteUser(id: UserId) {
+      const left = groups.flatMap(({ roles }, at) => roles.delete(id) ? [at + 1] : []);
+      friends.delete(id);
+      for (const others of friends.values()) others.delete(id);
+      for (const key of waiting) if (key.startsWith(`${id} `)) waiting.delete(key);
+      calls.revokeToken(id, undefined);
+      if (byId(id) !== undefined) users[id - 1] = { id, name: DELETED_NAME, hash: "" };
+      return left;
     },
     contacts: (user: UserId) => ({
       friends: users.filter(({ id }) => friends.get(user)?.has(id)).map(person),
@@ -155,13 +176,14 @@ export function modelStore(): StorePort {
       return groupRow(at + 1);
     },
     group: groupRow,
-    saveToken(tokenId: string, user: UserId, expires: number) {
-      if (byId(user) === undefined) throw new Error("no such user");
-      tokens.set(tokenId, { user, expires });
+    saveToken(tokenId: string, user: UserId, expires: number, device = "") {
+      if (users[user - 1] === undefined) throw new Error("no such user");
+      tokens.set(tokenId, { user, expires, device });
     },
-    tokenOwner(tokenId: string, now: number) {
+    tokenOwner(tokenId: string, now: number, device = "") {
       const token = tokens.get(tokenId);
-      const user = token !== undefined && token.expires > now ? byId(token.user) : undefined;
+      const isLive = token !== undefined && token.expires > now && token.device === device;
+      const user = isLive ? byId(token.user) : undefined;
       return user === undefined ? undefined : person(user);
     },
     revokeToken(user: UserId, tokenId: string | undefined) {
@@ -190,6 +212,8 @@ function promised(calls: { [K in keyof StorePort]: Sync<StorePort[K]> }): StoreP
     userById: async (...args) => await calls.userById(...args),
     userByName: async (...args) => await calls.userByName(...args),
     setHash: async (...args) => await calls.setHash(...args),
+    changePassword: async (...args) => await calls.changePassword(...args),
+    deleteUser: async (...args) => await calls.deleteUser(...args),
     contacts: async (...args) => await calls.contacts(...args),
     addFriend: async (...args) => await calls.addFriend(...args),
     createGroup: async (...args) => await calls.createGroup(...args),

@@ -23,6 +23,7 @@ const name = fc.constantFrom("ann", "Ann", "böb", "BÖB", "eve", "zoe\u0308", "
 const friend = fc.oneof(user, name);
 const token = fc.constantFrom("t1", "T1", "t2");
 const time = fc.integer({ min: 1, max: 5 }).map((n) => 4_000_000_000_000 + n);
+const device = fc.constantFrom(undefined, "", "phone");
 const limit = fc.integer({ min: 1, max: 6 });
 
 const CIDS = ["a", "A", "b", "c\0", "c", "d ", "d", "\u{1f600}"];
@@ -156,8 +157,27 @@ const step = fc.oneof(
   call((store, id) => store.userById(id), user),
   call((store, who) => store.userByName(who), name),
   call((store, id, hash) => store.setHash(id, hash), user, fc.constantFrom("h3", "h4")),
-  call((store, key, id, expires) => store.saveToken(key, id, expires), token, user, time),
-  call((store, key, now) => store.tokenOwner(key, now), token, time),
+  call(
+    (store, id, hash, was) => store.setHash(id, hash, was),
+    user,
+    fc.constantFrom("h3", "h4"),
+    fc.constantFrom("h", "h3"),
+  ),
+  call(
+    (store, id, hash, key) => store.changePassword(id, hash, key),
+    user,
+    fc.constantFrom("h5", "h6"),
+    token,
+  ),
+  call((store, id) => store.deleteUser(id), user),
+  call(
+    (store, key, id, expires, on) => store.saveToken(key, id, expires, on),
+    token,
+    user,
+    time,
+    device,
+  ),
+  call((store, key, now, on) => store.tokenOwner(key, now, on), token, time, device),
   call(
     (store, id, key) => store.revokeToken(id, key),
     user,

@@ -25,14 +25,18 @@ export function argon2(cost: Argon2Cost): PasswordPort {
       hashLength: HASH_BYTES,
       outputType: "encoded",
     });
-  let decoy: Promise<string> | undefined;
+  // Made now: the first unknown user must not be told by a slower answer.
+  const decoy = hash(crypto.randomUUID());
   return {
     hash,
     async verify(password, against) {
       if (against !== undefined) return await argon2Verify({ password, hash: against });
-      decoy ??= hash(crypto.randomUUID());
       await argon2Verify({ password, hash: await decoy });
       return false;
+    },
+    async upgrade(password, present) {
+      const wanted = `$m=${cost.memoryKib},t=${cost.passes},p=1$`;
+      return present.includes(wanted) ? undefined : await hash(password);
     },
   };
 }

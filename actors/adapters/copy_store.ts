@@ -35,7 +35,7 @@ const TABLES: Readonly<Record<string, readonly Column[]>> = {
     ["extra", "text"],
   ],
   offlinemessage: [["userid", "int"], ["mid", "text"]],
-  token: [["id", "text"], ["userid", "int"], ["expires", "int"]],
+  token: [["id", "text"], ["userid", "int"], ["expires", "int"], ["device", "text"]],
   secret: [["name", "text"], ["value", "text"]],
 };
 

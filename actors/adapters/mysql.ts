@@ -20,6 +20,8 @@ export interface MysqlOptions {
   readonly totalMs?: number;
   /** Connections for everything but commits, which have one of their own. @default 4 */
   readonly poolSize?: number;
+  /** Messages that may wait for one user, about; 0: no limit. @default 0 */
+  readonly maxPending?: number;
   /** @default those in sql/mysql/ */
   readonly migrations?: readonly Migration[];
 }
@@ -58,6 +60,7 @@ export async function openMysql(url: string, options: MysqlOptions = {}): Promis
   }
   return new MysqlStore(
     new MysqlLink(url, { totalMs, poolSize: options.poolSize ?? POOL_SIZE }),
+    options.maxPending ?? 0,
   );
 }
 
@@ -74,9 +77,9 @@ class MysqlStore implements StorePort {
   readonly #messages: MysqlMessages;
   readonly #people: MysqlPeople;
 
-  constructor(link: MysqlLink) {
+  constructor(link: MysqlLink, maxPending: number) {
     this.#link = link;
-    this.#messages = new MysqlMessages(link);
+    this.#messages = new MysqlMessages(link, maxPending);
     this.#people = new MysqlPeople(link);
   }
 
@@ -100,7 +103,16 @@ class MysqlStore implements StorePort {
 
   userByName: StorePort["userByName"] = (name) => this.#people.userByName(name);
 
-  setHash: StorePort["setHash"] = (id, hash) => this.#people.setHash(id, hash);
+  setHash: StorePort["setHash"] = (id, hash, expected) => this.#people.setHash(id, hash, expected);
+
+  changePassword: StorePort["changePassword"] = (id, hash, keepTokenId) =>
+    this.#people.changePassword(id, hash, keepTokenId);
+
+  deleteUser: StorePort["deleteUser"] = async (id) => {
+    const groups = await this.#people.deleteUser(id);
+    this.#messages.forget();
+    return groups;
+  };
 
   contacts: StorePort["contacts"] = (user) => this.#people.contacts(user);
 
@@ -113,10 +125,11 @@ class MysqlStore implements StorePort {
 
   group: StorePort["group"] = (id) => this.#people.group(id);
 
-  saveToken: StorePort["saveToken"] = (tokenId, user, expires) =>
-    this.#people.saveToken(tokenId, user, expires);
+  saveToken: StorePort["saveToken"] = (tokenId, user, expires, device) =>
+    this.#people.saveToken(tokenId, user, expires, device);
 
-  tokenOwner: StorePort["tokenOwner"] = (tokenId, now) => this.#people.tokenOwner(tokenId, now);
+  tokenOwner: StorePort["tokenOwner"] = (tokenId, now, device) =>
+    this.#people.tokenOwner(tokenId, now, device);
 
   revokeToken: StorePort["revokeToken"] = (user, tokenId) =>
     this.#people.revokeToken(user, tokenId);

@@ -10,14 +10,16 @@ import { int } from "./rows.ts";
 
 /** Users remembered, about 40 B each; when there are more, all are forgotten. */
 const MAX_USERS = 500_000;
+/** An account that another node deletes is taken for alive for at most so long, ms. */
+const USERS_FOR_MS = 60_000;
 /** Members remembered over all groups, about 50 B each. */
 const MAX_MEMBERS = 500_000;
 
-const USERS = new MultiRow("SELECT id FROM user WHERE id IN (", 1, ")");
+const USERS = new MultiRow("SELECT id FROM user WHERE password <> '' AND id IN (", 1, ")");
 // The lock, held until the commit, keeps a join out (MysqlPeople.joinGroup): a member is either in
 // what we read or joins after our messages are there to be read.
 const VERSIONS = new MultiRow(
-  "SELECT id, version FROM allgroup WHERE id IN (",
+  "SELECT id, version FROM allgroup FORCE INDEX (PRIMARY) WHERE id IN (",
   1,
   ") LOCK IN SHARE MODE",
 );
@@ -34,6 +36,7 @@ export class MysqlKnown {
   readonly #users = new Set<UserId>();
   readonly #groups = new Map<GroupId, KnownGroup>();
   #membersKnown = 0;
+  #forgottenAt = Date.now();
 
   /** Users that exist. After `learn`, a user of that batch who is not in it does not. */
   get users(): ReadonlySet<UserId> {
@@ -55,7 +58,11 @@ export class MysqlKnown {
     connection: Connection,
     appends: readonly Append[],
   ): Promise<ReadonlyMap<GroupId, ReadonlySet<UserId>>> {
-    if (this.#users.size > MAX_USERS) this.#users.clear();
+    const now = Date.now();
+    if (this.#users.size > MAX_USERS || now - this.#forgottenAt > USERS_FOR_MS) {
+      this.#users.clear();
+      this.#forgottenAt = now;
+    }
     const strangers: UserId[] = [];
     const groups: GroupId[] = [];
     for (const { message: { from, toid, groupid } } of appends) {

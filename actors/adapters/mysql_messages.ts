@@ -19,9 +19,16 @@ import type {
   Receipt,
   UserId,
 } from "../ports.ts";
-import { AFTER_ALL_MIDS, NO_SUCH_TARGET, NOT_PERMITTED, receivedHere } from "./batch.ts";
-import { type MysqlLink, type Param, rows, serverErrno } from "./mysql_link.ts";
+import {
+  AFTER_ALL_MIDS,
+  MAILBOX_FULL,
+  NO_SUCH_TARGET,
+  NOT_PERMITTED,
+  receivedHere,
+} from "./batch.ts";
+import { change, type MysqlLink, type Param, rows, serverErrno } from "./mysql_link.ts";
 import { MultiRow } from "./mysql_multi.ts";
+import { MysqlMailboxes } from "./mysql_mailboxes.ts";
 import { MysqlKnown } from "./mysql_known.ts";
 import { DUPLICATE_KEY, isMember, NO_PARENT } from "./mysql_people.ts";
 import { int, message, page, str } from "./rows.ts";
@@ -38,7 +45,11 @@ const ADD = new MultiRow(
   8,
 );
 const ADD_PENDING = new MultiRow("INSERT INTO offlinemessage (userid, mid) VALUES ", 2);
-const DROP_PENDING = new MultiRow("DELETE FROM offlinemessage WHERE (userid, mid) IN (", 2, ")");
+// One array of [userid, mid] pairs, joined in this order: row by row through the primary key. With
+// a list of pairs the server scans a small table whole, and waits for rows that other nodes hold.
+const DROP_PENDING = `DELETE o FROM JSON_TABLE(?, '$[*]' COLUMNS (
+    userid INT UNSIGNED PATH '$[0]', mid VARCHAR(26) PATH '$[1]')) j
+  STRAIGHT_JOIN offlinemessage o ON o.userid = j.userid AND o.mid = j.mid`;
 const STILL_PENDING = new MultiRow(
   "SELECT userid, mid FROM offlinemessage WHERE (userid, mid) IN (",
   2,
@@ -75,10 +86,18 @@ type First = AppendOutcome & { status: "duplicate" };
 export class MysqlMessages {
   readonly #link: MysqlLink;
   readonly #known = new MysqlKnown();
+  readonly #mailboxes: MysqlMailboxes;
   #carefulLeft = 0;
 
-  constructor(link: MysqlLink) {
+  /** @param maxPending Messages that may wait for one user, about; 0: no limit. */
+  constructor(link: MysqlLink, maxPending: number) {
     this.#link = link;
+    this.#mailboxes = new MysqlMailboxes(maxPending);
+  }
+
+  /** What is remembered of users and groups may be wrong. */
+  forget(): void {
+    this.#known.forget();
   }
 
   async commit(
@@ -91,8 +110,10 @@ export class MysqlMessages {
       let isCareful = again || this.#carefulLeft > 0;
       for (let repeats = 0;; repeats++) {
         try {
-          return await new Commit(connection, this.#known, isCareful).run(appends, receipts);
+          return await new Commit(connection, this.#known, this.#mailboxes, isCareful)
+            .run(appends, receipts);
         } catch (error) {
+          this.#mailboxes.forget();
           const errno = serverErrno(error);
           if (errno === NO_PARENT) this.#known.forget();
           else if (errno !== DUPLICATE_KEY) throw error;
@@ -141,26 +162,37 @@ export class MysqlMessages {
 class Commit {
   readonly #connection: Connection;
   readonly #known: MysqlKnown;
+  readonly #mailboxes: MysqlMailboxes;
   readonly #isCareful: boolean;
   readonly #messages: Param[] = [];
   #messageUnits = 0;
   readonly #pending: Param[] = [];
-  readonly #drops: Param[] = [];
+  readonly #drops: [UserId, Mid][] = [];
   /** Messages that were stored under their own mid by an earlier attempt, by their place. */
   readonly #own: { at: number; append: Append }[] = [];
 
   /** @param isCareful Look for every cid first; else only for those of refused messages. */
-  constructor(connection: Connection, known: MysqlKnown, isCareful: boolean) {
+  constructor(
+    connection: Connection,
+    known: MysqlKnown,
+    mailboxes: MysqlMailboxes,
+    isCareful: boolean,
+  ) {
     this.#connection = connection;
     this.#known = known;
+    this.#mailboxes = mailboxes;
     this.#isCareful = isCareful;
   }
 
   async run(appends: readonly Append[], receipts: readonly Receipt[]): Promise<AppendOutcome[]> {
     const members = await this.#known.learn(this.#connection, appends);
-    const refusals = appends.map(({ message }) => this.#refusal(message, members));
-    const firsts = await this.#firsts(appends, refusals);
     const received = receivedHere(appends, receipts);
+    await this.#mailboxes.learn(this.#connection, recipientsOf(appends, members));
+    const refusals = appends.map((append) =>
+      this.#refusal(append.message, members) ??
+        (this.#isFull(append, received?.get(append.message.mid)) ? MAILBOX_FULL : undefined)
+    );
+    const firsts = await this.#firsts(appends, refusals);
     const outcomes: AppendOutcome[] = [];
     for (const [at, append] of appends.entries()) {
       const { message } = append;
@@ -171,13 +203,18 @@ class Commit {
         outcomes.push(first); // replaced below
       } else if (first !== undefined || refusal !== undefined) {
         outcomes.push(first ?? refusal ?? NO_SUCH_TARGET);
+      } else if (this.#isFull(append, received?.get(message.mid))) {
+        outcomes.push(await this.#storedOr(message, firsts, MAILBOX_FULL));
       } else {
         firsts?.set(cidKey(message.from, message.cid), firstOf(message));
         if (this.#messageUnits > MAX_INSERT_UNITS) await this.#writeMessages();
         outcomes.push(this.#add(append, members, received?.get(message.mid)));
       }
     }
-    for (const { user, mid } of receipts) this.#drops.push(user, mid);
+    for (const { user, mid } of receipts) {
+      this.#drops.push([user, mid]);
+      this.#mailboxes.received(user);
+    }
     await this.#write();
     for (const { at, append } of this.#own) {
       outcomes[at] = await this.#ownOutcome(append, members);
@@ -191,11 +228,33 @@ class Commit {
   ): AppendOutcome | undefined {
     if (groupid !== 0) {
       const group = members.get(groupid);
-      if (group === undefined) return NO_SUCH_TARGET;
+      if (group === undefined || group.size === 0) return NO_SUCH_TARGET;
       return group.has(from) ? undefined : NOT_PERMITTED;
     }
     if (!this.#known.users.has(toid)) return NO_SUCH_TARGET;
     return this.#known.users.has(from) ? undefined : NOT_PERMITTED;
+  }
+
+  /** Whether a message to one user finds no room. */
+  #isFull({ message, confirmed }: Append, received: readonly UserId[] | undefined): boolean {
+    const { toid, groupid } = message;
+    if (groupid !== 0 || !this.#mailboxes.isFull(toid)) return false;
+    return !confirmed.includes(toid) && !(received?.includes(toid) ?? false);
+  }
+
+  /**
+   * A mailbox that this batch has filled, so that nobody asked for this cid: a retry gets the first
+   * answer even if it would be refused today.
+   */
+  async #storedOr(
+    message: Message,
+    firsts: ReadonlyMap<string, First> | undefined,
+    refusal: AppendOutcome,
+  ): Promise<AppendOutcome> {
+    if (this.#isCareful && firsts !== undefined) return refusal; // asked for, and not there
+    const [row] = await BY_CID.rows(this.#connection, [message.from, message.cid]);
+    if (row === undefined) return refusal;
+    return { status: "duplicate", mid: str(row, "mid"), ts: int(row, "ts") };
   }
 
   /** What is stored under the cids of the batch; undefined when nobody needs to know. */
@@ -234,6 +293,8 @@ class Commit {
     for (const user of (isGroup ? members.get(groupid) : undefined) ?? [toid]) {
       if (isGroup && user === from) continue;
       if (confirmed.includes(user) || received?.includes(user)) continue;
+      if (this.#mailboxes.isFull(user)) continue; // a group's: else it was refused
+      this.#mailboxes.added(user);
       this.#pending.push(user, mid);
       pending.push(user);
     }
@@ -243,7 +304,7 @@ class Commit {
   async #write(): Promise<void> {
     await this.#writeMessages();
     await ADD_PENDING.change(this.#connection, this.#pending);
-    await DROP_PENDING.change(this.#connection, this.#drops);
+    await this.#dropPending(this.#drops);
   }
 
   async #writeMessages(): Promise<void> {
@@ -252,19 +313,34 @@ class Commit {
     this.#messageUnits = 0;
   }
 
+  async #dropPending(pairs: readonly (readonly [UserId, Mid])[]): Promise<void> {
+    if (pairs.length > 0) await change(this.#connection, DROP_PENDING, [JSON.stringify(pairs)]);
+  }
+
   async #ownOutcome(
     { message, confirmed }: Append,
     members: ReadonlyMap<GroupId, ReadonlySet<UserId>>,
   ): Promise<AppendOutcome> {
     const { mid, from, toid, groupid } = message;
-    const drops = confirmed.flatMap((user) => [user, mid]);
-    await DROP_PENDING.change(this.#connection, drops);
+    await this.#dropPending(confirmed.map((user) => [user, mid]));
     const recipients = groupid === 0 ? [toid] : [...members.get(groupid) ?? []];
     const asked = recipients.filter((user) => groupid === 0 || user !== from)
       .flatMap((user) => [user, mid]);
     const found = await STILL_PENDING.rows(this.#connection, asked);
     return { status: "stored", pending: found.map((row) => int(row, "userid")) };
   }
+}
+
+function* recipientsOf(
+  appends: readonly Append[],
+  members: ReadonlyMap<GroupId, ReadonlySet<UserId>>,
+): Generator<UserId> {
+  const groups = new Set<GroupId>();
+  for (const { message: { toid, groupid } } of appends) {
+    if (groupid === 0) yield toid;
+    else groups.add(groupid);
+  }
+  for (const group of groups) yield* members.get(group) ?? [];
 }
 
 function cidKey(from: UserId, cid: string): string {

@@ -6,17 +6,19 @@
  */
 
 import type { Connection } from "mysql2/promise";
-import type {
-  ContactsRow,
-  GroupId,
-  GroupRow,
-  MemberRow,
-  PersonRow,
-  UserId,
-  UserRow,
+import {
+  type ContactsRow,
+  DELETED_NAME,
+  type GroupId,
+  type GroupRow,
+  type MemberRow,
+  type PersonRow,
+  type UserId,
+  type UserRow,
 } from "../ports.ts";
 import { change, type MysqlLink, rows, serverErrno } from "./mysql_link.ts";
-import { groupRow, int, nameKey, person, type Row, str, userRow } from "./rows.ts";
+import { MultiRow } from "./mysql_multi.ts";
+import { deletedKey, groupRow, int, nameKey, person, type Row, str, userRow } from "./rows.ts";
 
 /** A unique key exists. */
 export const DUPLICATE_KEY = 1062;
@@ -28,6 +30,8 @@ const TOKENS_PER_PURGE = 256;
 const MAX_PURGED = 4 * TOKENS_PER_PURGE;
 
 const USER = "SELECT id, name, password FROM user";
+const SET_HASH = "UPDATE user SET password = ? WHERE id = ? AND password <> ''";
+const LEFT = new MultiRow("UPDATE allgroup SET version = version + 1 WHERE id IN (", 1, ")");
 const GROUP = "SELECT id, groupname, groupdesc FROM allgroup";
 const MEMBER = "SELECT u.id, u.name, g.grouprole, g.groupid FROM groupuser g " +
   "JOIN user u ON u.id = g.userid";
@@ -59,15 +63,45 @@ export class MysqlPeople {
   }
 
   async userById(id: UserId): Promise<UserRow | undefined> {
-    return firstUser(await this.#link.rows(`${USER} WHERE id = ?`, [id]));
+    return firstUser(await this.#link.rows(`${USER} WHERE id = ? AND password <> ''`, [id]));
   }
 
   async userByName(name: string): Promise<UserRow | undefined> {
     return firstUser(await this.#link.rows(`${USER} WHERE namekey = ?`, [nameKey(name)]));
   }
 
-  async setHash(id: UserId, hash: string): Promise<void> {
-    await this.#link.change("UPDATE user SET password = ? WHERE id = ?", [hash, id]);
+  async setHash(id: UserId, hash: string, expected?: string): Promise<void> {
+    if (expected === undefined) await this.#link.change(SET_HASH, [hash, id]);
+    else await this.#link.change(`${SET_HASH} AND password = ?`, [hash, id, expected]);
+  }
+
+  async changePassword(id: UserId, hash: string, keepTokenId: string): Promise<void> {
+    await this.#link.transaction(async (connection) => {
+      await change(connection, SET_HASH, [hash, id]);
+      const others = "DELETE FROM token WHERE userid = ? AND id <> ?";
+      await change(connection, others, [id, keepTokenId]);
+    });
+  }
+
+  deleteUser(id: UserId): Promise<GroupId[]> {
+    return this.#link.transaction(async (connection) => {
+      const found = await rows(
+        connection,
+        "SELECT groupid FROM groupuser WHERE userid = ? ORDER BY groupid",
+        [id],
+      );
+      const groups = found.map((row) => int(row, "groupid"));
+      // First and in one order, as in joinGroup: commits with the old members are kept apart.
+      await LEFT.change(connection, groups);
+      await change(connection, "DELETE FROM friend WHERE userid = ?", [id]);
+      await change(connection, "DELETE FROM friend WHERE friendid = ?", [id]);
+      await change(connection, "DELETE FROM groupuser WHERE userid = ?", [id]);
+      await change(connection, "DELETE FROM offlinemessage WHERE userid = ?", [id]);
+      await change(connection, "DELETE FROM token WHERE userid = ?", [id]);
+      const end = "UPDATE user SET name = ?, namekey = ?, password = '' WHERE id = ?";
+      await change(connection, end, [DELETED_NAME, deletedKey(id), id]);
+      return groups;
+    });
   }
 
   contacts(user: UserId): Promise<ContactsRow> {
@@ -97,9 +131,9 @@ export class MysqlPeople {
       const found = firstUser(
         typeof friend === "string"
           ? await rows(connection, `${USER} WHERE namekey = ?`, [nameKey(friend)])
-          : await rows(connection, `${USER} WHERE id = ?`, [friend]),
+          : await rows(connection, `${USER} WHERE id = ? AND password <> ''`, [friend]),
       );
-      if (found === undefined) return undefined;
+      if (found === undefined || !await exists(connection, user)) return undefined;
       const insert = "INSERT INTO friend (userid, friendid) VALUES (?, ?) " +
         "ON DUPLICATE KEY UPDATE friendid = friend.friendid";
       return await unless(NO_PARENT, async () => {
@@ -121,7 +155,9 @@ export class MysqlPeople {
       if (taken !== undefined) {
         return again && int(taken, "userid") === user ? int(taken, "id") : undefined;
       }
-      if ((await rows(connection, `${USER} WHERE id = ?`, [user])).length === 0) return undefined;
+      if (
+        (await rows(connection, `${USER} WHERE id = ? AND password <> ''`, [user])).length === 0
+      ) return undefined;
       return await unless(DUPLICATE_KEY, async () => {
         const { insertId } = await change(
           connection,
@@ -142,7 +178,9 @@ export class MysqlPeople {
       if (row === undefined) return undefined;
       const id = int(row, "id");
       if (!await isMember(connection, id, user)) {
-        if ((await rows(connection, `${USER} WHERE id = ?`, [user])).length === 0) return undefined;
+        if (
+          (await rows(connection, `${USER} WHERE id = ? AND password <> ''`, [user])).length === 0
+        ) return undefined;
         // First, as its lock keeps commits with the old members apart from those with the new.
         await change(connection, "UPDATE allgroup SET version = version + 1 WHERE id = ?", [id]);
         await addMember(connection, id, user, "normal");
@@ -158,10 +196,15 @@ export class MysqlPeople {
     });
   }
 
-  async saveToken(tokenId: string, user: UserId, expires: number): Promise<void> {
+  async saveToken(
+    tokenId: string,
+    user: UserId,
+    expires: number,
+    device = "",
+  ): Promise<void> {
     await this.#link.change(
-      "REPLACE INTO token (id, userid, expires) VALUES (?, ?, ?)",
-      [tokenId, user, expires],
+      "REPLACE INTO token (id, userid, expires, device) VALUES (?, ?, ?, ?)",
+      [tokenId, user, expires, device],
     );
     if (this.#tokensSaved++ % TOKENS_PER_PURGE !== 0) return;
     await this.#link.change(
@@ -170,11 +213,15 @@ export class MysqlPeople {
     );
   }
 
-  async tokenOwner(tokenId: string, now: number): Promise<PersonRow | undefined> {
+  async tokenOwner(
+    tokenId: string,
+    now: number,
+    device = "",
+  ): Promise<PersonRow | undefined> {
     const [row] = await this.#link.rows(
       "SELECT u.id, u.name FROM token t JOIN user u ON u.id = t.userid " +
-        "WHERE t.id = ? AND t.expires > ?",
-      [tokenId, now],
+        "WHERE t.id = ? AND t.expires > ? AND t.device = ? AND u.password <> ''",
+      [tokenId, now, device],
     );
     return row === undefined ? undefined : person(row);
   }
@@ -200,6 +247,12 @@ export class MysqlPeople {
       return str(row, "value");
     });
   }
+}
+
+async function exists(connection: Connection, user: UserId): Promise<boolean> {
+  return firstUser(
+    await rows(connection, `${USER} WHERE id = ? AND password <> ''`, [user]),
+  ) !== undefined;
 }
 
 /** Whether a user is in a group. */

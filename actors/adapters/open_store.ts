@@ -6,11 +6,12 @@ import type { StoreWorkerOptions } from "../store_options.ts";
 /** Rejects with one sentence when the database cannot be used. */
 export async function openStore(
   database: StoreWorkerOptions["database"],
+  maxPending: StoreWorkerOptions["maxPending"],
 ): Promise<StorePort> {
   if ("mysql" in database) {
     const { openMysql } = await import("./mysql.ts");
-    return await openMysql(database.mysql);
+    return await openMysql(database.mysql, { maxPending });
   }
   const { openSqlite } = await import("./sqlite.ts");
-  return await openSqlite(database.sqlite);
+  return await openSqlite(database.sqlite, { maxPending });
 }

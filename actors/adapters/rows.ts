@@ -5,7 +5,7 @@
  * A column of another type than expected is a broken schema: reading it throws, it is never cast.
  */
 
-import type { GroupRow, MemberRow, Message, PersonRow, UserRow } from "../ports.ts";
+import type { GroupRow, MemberRow, Message, PersonRow, UserId, UserRow } from "../ports.ts";
 
 /** A row as either driver gives it. */
 export type Row = Readonly<Record<string, unknown>>;
@@ -44,10 +44,19 @@ export function person(row: Row): PersonRow {
   return { id: int(row, "id"), name: str(row, "name") };
 }
 
-/** A user from columns id, name, password. */
+/** A user from columns id, name, password; undefined when the account was deleted. */
 export function userRow(row: Row | undefined): UserRow | undefined {
   if (row === undefined) return undefined;
-  return { ...person(row), hash: str(row, "password") };
+  const hash = str(row, "password");
+  return hash === NO_PASSWORD ? undefined : { ...person(row), hash };
+}
+
+/** In the column of a deleted account's password: no hash is empty. */
+const NO_PASSWORD = "";
+
+/** Key of a deleted account: no name begins with a space (server/wire/messages.ts). */
+export function deletedKey(id: UserId): string {
+  return ` ${id}`;
 }
 
 /** A group from columns id, groupname, groupdesc; its members from id, name, grouprole. */

@@ -16,6 +16,7 @@ import {
   migrationsDir,
   SchemaMismatch,
 } from "./migrate.ts";
+import { SqliteMailboxes } from "./sqlite_mailboxes.ts";
 import { SqliteMessages } from "./sqlite_messages.ts";
 import { SqlitePeople } from "./sqlite_people.ts";
 import { transactionOn } from "./sqlite_transaction.ts";
@@ -24,6 +25,8 @@ import { transactionOn } from "./sqlite_transaction.ts";
 export interface SqliteOptions {
   /** How long another process may hold the file, ms. @default 5000 */
   readonly busyMs?: number;
+  /** Messages that may wait for one user; 0: no limit. @default 0 */
+  readonly maxPending?: number;
   /** @default those in sql/sqlite/ */
   readonly migrations?: readonly Migration[];
 }
@@ -74,7 +77,7 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
     db.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
     db.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
     migrateSqlite(db, migrations);
-    return new SqliteStore(db);
+    return new SqliteStore(db, options.maxPending ?? 0);
   } catch (cause) {
     db?.close();
     if (cause instanceof SchemaMismatch) throw cause;
@@ -91,11 +94,12 @@ class SqliteStore implements StorePort {
   readonly #people: SqlitePeople;
   #open = true;
 
-  constructor(db: DatabaseSync) {
+  constructor(db: DatabaseSync, maxPending: number) {
     this.#db = db;
     const transaction = transactionOn(db);
     this.#people = new SqlitePeople(db, transaction);
-    this.#messages = new SqliteMessages(db, this.#people, transaction);
+    const mailboxes = new SqliteMailboxes(db, maxPending);
+    this.#messages = new SqliteMessages(db, this.#people, transaction, mailboxes);
   }
 
   commit: StorePort["commit"] = (appends, receipts) =>
@@ -120,7 +124,13 @@ class SqliteStore implements StorePort {
 
   userByName: StorePort["userByName"] = (name) => this.#run(() => this.#people.userByName(name));
 
-  setHash: StorePort["setHash"] = (id, hash) => this.#run(() => this.#people.setHash(id, hash));
+  setHash: StorePort["setHash"] = (id, hash, expected) =>
+    this.#run(() => this.#people.setHash(id, hash, expected));
+
+  changePassword: StorePort["changePassword"] = (id, hash, keepTokenId) =>
+    this.#run(() => this.#people.changePassword(id, hash, keepTokenId));
+
+  deleteUser: StorePort["deleteUser"] = (id) => this.#run(() => this.#people.deleteUser(id));
 
   contacts: StorePort["contacts"] = (user) => this.#run(() => this.#people.contacts(user));
 
@@ -135,11 +145,11 @@ class SqliteStore implements StorePort {
 
   group: StorePort["group"] = (id) => this.#run(() => this.#people.group(id));
 
-  saveToken: StorePort["saveToken"] = (tokenId, user, expires) =>
-    this.#run(() => this.#people.saveToken(tokenId, user, expires));
+  saveToken: StorePort["saveToken"] = (tokenId, user, expires, device) =>
+    this.#run(() => this.#people.saveToken(tokenId, user, expires, device));
 
-  tokenOwner: StorePort["tokenOwner"] = (tokenId, now) =>
-    this.#run(() => this.#people.tokenOwner(tokenId, now));
+  tokenOwner: StorePort["tokenOwner"] = (tokenId, now, device) =>
+    this.#run(() => this.#people.tokenOwner(tokenId, now, device));
 
   revokeToken: StorePort["revokeToken"] = (user, tokenId) =>
     this.#run(() => this.#people.revokeToken(user, tokenId));

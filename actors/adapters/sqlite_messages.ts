@@ -16,8 +16,15 @@ import type {
   Receipt,
   UserId,
 } from "../ports.ts";
-import { AFTER_ALL_MIDS, NO_SUCH_TARGET, NOT_PERMITTED, receivedHere } from "./batch.ts";
+import {
+  AFTER_ALL_MIDS,
+  MAILBOX_FULL,
+  NO_SUCH_TARGET,
+  NOT_PERMITTED,
+  receivedHere,
+} from "./batch.ts";
 import { int, message, page, str } from "./rows.ts";
+import type { SqliteMailboxes } from "./sqlite_mailboxes.ts";
 import type { SqlitePeople } from "./sqlite_people.ts";
 import type { Transaction } from "./sqlite_transaction.ts";
 
@@ -28,25 +35,41 @@ const MESSAGE = `m.mid, CAST(m.cid AS BLOB) AS cid, m.sender, u.name, m.ts, m.to
 export class SqliteMessages {
   readonly #people: SqlitePeople;
   readonly #transaction: Transaction;
+  readonly #mailboxes: SqliteMailboxes;
   readonly #sql;
 
-  constructor(db: DatabaseSync, people: SqlitePeople, transaction: Transaction) {
+  constructor(
+    db: DatabaseSync,
+    people: SqlitePeople,
+    transaction: Transaction,
+    mailboxes: SqliteMailboxes,
+  ) {
     this.#people = people;
+    this.#mailboxes = mailboxes;
     this.#transaction = transaction;
     this.#sql = prepare(db);
   }
 
   commit(appends: readonly Append[], receipts: readonly Receipt[]): AppendOutcome[] {
     if (appends.length === 0 && receipts.length === 0) return [];
-    return this.#transaction(() => {
-      this.#people.refresh();
-      const received = receivedHere(appends, receipts);
-      const outcomes = appends.map(({ message, confirmed }) =>
-        this.#append(message, confirmed, received?.get(message.mid))
-      );
-      for (const { user, mid } of receipts) this.#sql.dropPending.run(user, mid);
-      return outcomes;
-    });
+    try {
+      return this.#transaction(() => {
+        if (this.#people.refresh()) this.#mailboxes.forget();
+        const received = receivedHere(appends, receipts);
+        const outcomes = appends.map(({ message, confirmed }) =>
+          this.#append(message, confirmed, received?.get(message.mid))
+        );
+        for (const { user, mid } of receipts) this.#drop(user, mid);
+        return outcomes;
+      });
+    } catch (error) {
+      this.#mailboxes.forget();
+      throw error;
+    }
+  }
+
+  #drop(user: UserId, mid: Mid): void {
+    if (this.#sql.dropPending.run(user, mid).changes === 1) this.#mailboxes.dropped(user);
   }
 
   /** @param received Recipients with a receipt in the same batch. */
@@ -57,7 +80,9 @@ export class SqliteMessages {
   ): AppendOutcome {
     const { mid, cid, from, toid, groupid } = message;
     const members = groupid === 0 ? undefined : this.#people.membersOf(groupid);
-    const refusal = this.#refusal(message, members);
+    const isReceived = (user: UserId) =>
+      confirmed.includes(user) || (received?.includes(user) ?? false);
+    const refusal = this.#refusal(message, members, isReceived(toid));
     const isNew = refusal === undefined && this.#add(message);
     if (!isNew) {
       // A retry gets the first answer even if it would be refused today.
@@ -67,15 +92,18 @@ export class SqliteMessages {
         throw new Error(`mid ${mid} was given to two messages`);
       }
       if (first.mid !== mid) return first;
-      for (const user of confirmed) this.#sql.dropPending.run(user, mid);
+      for (const user of confirmed) this.#drop(user, mid);
     }
     const pending: UserId[] = [];
     const recipients = groupid === 0 ? [toid] : members ?? [];
     for (const user of recipients) {
       if (groupid !== 0 && user === from) continue;
-      if (confirmed.includes(user) || received?.includes(user)) continue;
-      if (isNew) this.#sql.addPending.run(user, mid);
-      else if (this.#sql.isPending.get(user, mid) === undefined) continue;
+      if (isReceived(user)) continue;
+      if (isNew) {
+        if (this.#mailboxes.isFull(user)) continue; // a group's: else it was refused
+        this.#sql.addPending.run(user, mid);
+        this.#mailboxes.added(user);
+      } else if (this.#sql.isPending.get(user, mid) === undefined) continue;
       pending.push(user);
     }
     return { status: "stored", pending };
@@ -93,13 +121,15 @@ export class SqliteMessages {
   #refusal(
     { from, toid, groupid }: Message,
     members: ReadonlySet<UserId> | undefined,
+    isReceived: boolean,
   ): AppendOutcome | undefined {
     if (groupid !== 0) {
       if (members === undefined) return NO_SUCH_TARGET;
       return members.has(from) ? undefined : NOT_PERMITTED;
     }
     if (!this.#people.exists(toid)) return NO_SUCH_TARGET;
-    return this.#people.exists(from) ? undefined : NOT_PERMITTED;
+    if (!this.#people.exists(from)) return NOT_PERMITTED;
+    return !isReceived && this.#mailboxes.isFull(toid) ? MAILBOX_FULL : undefined;
   }
 
   #stored(cid: string, from: UserId): AppendOutcome & { status: "duplicate" } | undefined {

@@ -7,9 +7,17 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
-import type { ContactsRow, GroupId, GroupRow, PersonRow, UserId, UserRow } from "../ports.ts";
+import {
+  type ContactsRow,
+  DELETED_NAME,
+  type GroupId,
+  type GroupRow,
+  type PersonRow,
+  type UserId,
+  type UserRow,
+} from "../ports.ts";
 import type { Transaction } from "./sqlite_transaction.ts";
-import { groupRow, int, nameKey, person, str, userRow } from "./rows.ts";
+import { deletedKey, groupRow, int, nameKey, person, str, userRow } from "./rows.ts";
 
 /** Users remembered, about 40 B each; when there are more, all are forgotten. */
 const MAX_USERS_CACHED = 500_000;
@@ -39,14 +47,18 @@ export class SqlitePeople {
     this.#transaction = transaction;
   }
 
-  /** Call inside a transaction: forgets what another process may have changed. */
-  refresh(): void {
+  /**
+   * Call inside a transaction: forgets what another process may have changed.
+   * @returns Whether it had to.
+   */
+  refresh(): boolean {
     const version = this.#sql.dataVersion.get()?.data_version;
-    if (version === this.#version) return;
+    if (version === this.#version) return false;
     this.#version = version;
     this.#users.clear();
     this.#members.clear();
     this.#membersCached = 0;
+    return true;
   }
 
   exists(user: UserId): boolean {
@@ -89,8 +101,35 @@ export class SqlitePeople {
     return userRow(this.#sql.userByName.get(nameKey(name)));
   }
 
-  setHash(id: UserId, hash: string): void {
-    this.#sql.setHash.run(hash, id);
+  setHash(id: UserId, hash: string, expected?: string): void {
+    if (expected === undefined) this.#sql.setHash.run(hash, id);
+    else this.#sql.replaceHash.run(hash, id, expected);
+  }
+
+  changePassword(id: UserId, hash: string, keepTokenId: string): void {
+    this.#transaction(() => {
+      this.#sql.setHash.run(hash, id);
+      this.#sql.revokeOthers.run(id, keepTokenId);
+    });
+  }
+
+  deleteUser(id: UserId): GroupId[] {
+    const groups = this.#transaction(() => {
+      const ids = this.#sql.groupIds.all(id).map((row) => int(row, "groupid"));
+      this.#sql.dropFriends.run(id, id);
+      this.#sql.dropMemberships.run(id);
+      this.#sql.dropMailbox.run(id);
+      this.#sql.revokeAll.run(id);
+      this.#sql.endUser.run(DELETED_NAME, deletedKey(id), id);
+      return ids;
+    });
+    this.#users.delete(id);
+    for (const group of groups) {
+      const members = this.#members.get(group);
+      if (members?.delete(id)) this.#membersCached--;
+      if (members?.size === 0) this.#members.delete(group);
+    }
+    return groups;
   }
 
   contacts(user: UserId): ContactsRow {
@@ -141,15 +180,15 @@ export class SqlitePeople {
     return row === undefined ? undefined : groupRow(row, this.#sql.members.all(id));
   }
 
-  saveToken(tokenId: string, user: UserId, expires: number): void {
-    this.#sql.saveToken.run(tokenId, user, expires);
+  saveToken(tokenId: string, user: UserId, expires: number, device = ""): void {
+    this.#sql.saveToken.run(tokenId, user, expires, device);
     if (this.#tokensSaved++ % TOKENS_PER_PURGE === 0) {
       this.#sql.purgeTokens.run(Date.now(), MAX_PURGED);
     }
   }
 
-  tokenOwner(tokenId: string, now: number): PersonRow | undefined {
-    const row = this.#sql.tokenOwner.get(tokenId, now);
+  tokenOwner(tokenId: string, now: number, device = ""): PersonRow | undefined {
+    const row = this.#sql.tokenOwner.get(tokenId, now, device);
     return row === undefined ? undefined : person(row);
   }
 
@@ -170,14 +209,21 @@ function prepare(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   return {
     dataVersion: sql("PRAGMA data_version"),
-    userExists: sql("SELECT 1 FROM user WHERE id = ?"),
+    userExists: sql("SELECT 1 FROM user WHERE id = ? AND password <> ''"),
     memberIds: sql("SELECT userid FROM groupuser WHERE groupid = ?"),
     register: sql(
       "INSERT INTO user (name, namekey, password) VALUES (?, ?, ?) ON CONFLICT (namekey) DO NOTHING",
     ),
     userById: sql("SELECT id, name, password FROM user WHERE id = ?"),
     userByName: sql("SELECT id, name, password FROM user WHERE namekey = ?"),
-    setHash: sql("UPDATE user SET password = ? WHERE id = ?"),
+    setHash: sql("UPDATE user SET password = ? WHERE id = ? AND password <> ''"),
+    replaceHash: sql("UPDATE user SET password = ? WHERE id = ? AND password = ?"),
+    groupIds: sql("SELECT groupid FROM groupuser WHERE userid = ?"),
+    dropFriends: sql("DELETE FROM friend WHERE userid = ? OR friendid = ?"),
+    dropMemberships: sql("DELETE FROM groupuser WHERE userid = ?"),
+    dropMailbox: sql("DELETE FROM offlinemessage WHERE userid = ?"),
+    endUser: sql("UPDATE user SET name = ?, namekey = ?, password = '' WHERE id = ?"),
+    revokeOthers: sql("DELETE FROM token WHERE userid = ? AND id <> ?"),
     friends: sql(
       "SELECT u.id, u.name FROM friend f JOIN user u ON u.id = f.friendid " +
         "WHERE f.userid = ? ORDER BY u.id",
@@ -200,15 +246,15 @@ function prepare(db: DatabaseSync) {
     groupByName: sql(`${GROUP} WHERE groupkey = ?`),
     members: sql(`${MEMBER} WHERE g.groupid = ? ORDER BY u.id`),
     saveToken: sql(
-      "INSERT INTO token (id, userid, expires) VALUES (?, ?, ?) " +
-        "ON CONFLICT (id) DO UPDATE SET userid = excluded.userid, expires = excluded.expires",
+      "INSERT INTO token (id, userid, expires, device) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO " +
+        "UPDATE SET userid = excluded.userid, expires = excluded.expires, device = excluded.device",
     ),
     purgeTokens: sql(
       "DELETE FROM token WHERE id IN (SELECT id FROM token WHERE expires <= ? LIMIT ?)",
     ),
     tokenOwner: sql(
       "SELECT u.id, u.name FROM token t JOIN user u ON u.id = t.userid " +
-        "WHERE t.id = ? AND t.expires > ?",
+        "WHERE t.id = ? AND t.expires > ? AND t.device = ? AND u.password <> ''",
     ),
     revokeToken: sql("DELETE FROM token WHERE userid = ? AND id = ?"),
     revokeAll: sql("DELETE FROM token WHERE userid = ?"),
