@@ -12,8 +12,11 @@ import type { StoreWorkerOptions } from "../../actors/store_options.ts";
 const LATE_MS = 400;
 
 /** As the module it stands for. */
-export async function openStore(database: StoreWorkerOptions["database"]): Promise<StorePort> {
-  const real = await openRealStore(database);
+export async function openStore(
+  database: StoreWorkerOptions["database"],
+  maxPending: number,
+): Promise<StorePort> {
+  const real = await openRealStore(database, maxPending);
   return new Proxy(real, {
     get(target, name: keyof StorePort) {
       if (name === "commit") return commitLater(real);

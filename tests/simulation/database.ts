@@ -1,0 +1,252 @@
+/**
+ * The simulated database that all nodes share, and a store thread's connection to it. A write goes
+ * through steps, each an event of its own: it arrives, is written (others see it), is durable, is
+ * answered. A crash may fall between any two.
+ *
+ * Invariant: what is durable survives; of what is only written, a crash of the database loses the
+ * latest part, never something earlier (one log, as in InnoDB and SQLite).
+ */
+
+import { type StorePort, StoreUnavailable } from "../../actors/ports.ts";
+import type { Random } from "./random.ts";
+import { NOBODY, type Scheduler } from "./scheduler.ts";
+import { Tables, type Undo } from "./tables.ts";
+import type { SimThread } from "./thread.ts";
+import type { Trace } from "./trace.ts";
+
+/** Faults of the database; change them at any time. */
+export interface DatabaseFaults {
+  /** Probability that a write is done but its answer is lost. */
+  loseAnswer: number;
+  /** Probability that a call is refused and nothing is done. */
+  refuse: number;
+  /** Acknowledges a commit before it is written: a defect that the checks must notice. */
+  answerFirst: boolean;
+}
+
+/** What a database needs. */
+export interface DatabaseParts {
+  readonly scheduler: Scheduler;
+  readonly random: Random;
+  readonly trace: Trace;
+  /** Time of one step, ms. */
+  readonly latency: () => number;
+}
+
+/** Longest time until a connection notices that the database has crashed, ms. */
+const NOTICE_MS = 2_000;
+
+/** See the module's header. */
+export class Database {
+  readonly tables = new Tables();
+  readonly faults: DatabaseFaults = { loseAnswer: 0, refuse: 0, answerFirst: false };
+  readonly parts: DatabaseParts;
+  down = false;
+  /** Calls without an answer. */
+  readonly inHand = new Set<{ fail(why: string): void }>();
+  /** Counts crashes: what was in hand at an earlier one is lost. */
+  life = 0;
+  /** Written, not durable, oldest first. */
+  #volatile: { readonly lsn: number; readonly undo: readonly Undo[] }[] = [];
+  #lsn = 0;
+  #durableAt = 0;
+
+  constructor(parts: DatabaseParts) {
+    this.parts = parts;
+  }
+
+  /** A connection for one store thread. */
+  connect(thread: SimThread): DatabaseConnection {
+    return new DatabaseConnection(this, thread);
+  }
+
+  /** Writes that a crash would lose. */
+  get volatile(): number {
+    return this.#volatile.length;
+  }
+
+  /** Away from now on; what is not durable is lost. */
+  crash(): void {
+    this.down = true;
+    this.life++;
+    const { scheduler, random } = this.parts;
+    for (const call of this.inHand) {
+      scheduler.at(random.between(0, NOTICE_MS), NOBODY, "db:lost", () => call.fail("it crashed"));
+    }
+    for (const { undo } of this.#volatile.reverse()) {
+      for (const each of undo.toReversed()) each();
+    }
+    this.#volatile = [];
+  }
+
+  /** Does a write's work; returns its result and its place in the log. */
+  write<T>(work: () => T): { result: T; lsn: number } {
+    const { result, undo } = this.tables.transaction(work);
+    const lsn = ++this.#lsn;
+    this.#volatile.push({ lsn, undo });
+    return { result, lsn };
+  }
+
+  /** Everything up to `lsn` is on disk. */
+  harden(lsn: number): void {
+    while ((this.#volatile[0]?.lsn ?? Infinity) <= lsn) this.#volatile.shift();
+  }
+
+  /** When the log is flushed next: flushes keep their order. */
+  flushDelay(): number {
+    const { scheduler, latency } = this.parts;
+    this.#durableAt = Math.max(this.#durableAt, scheduler.now + latency());
+    return this.#durableAt - scheduler.now;
+  }
+}
+
+/** What one store thread has in hand at the database. */
+export class DatabaseConnection implements StorePort {
+  readonly #db: Database;
+  readonly #thread: SimThread;
+  /** Once its thread is dead: whether what it had sent is still done. */
+  #orphansRun: boolean | undefined;
+  #closed = false;
+
+  constructor(db: Database, thread: SimThread) {
+    this.#db = db;
+    this.#thread = thread;
+  }
+
+  /** Its thread has died. */
+  orphan(): void {
+    this.#orphansRun ??= this.#db.parts.random.chance(0.5);
+  }
+
+  commit: StorePort["commit"] = (appends, receipts) =>
+    this.#write(
+      `commit ${appends.map((a) => a.message.msg)} receipts ${receipts.length}`,
+      () => this.#db.tables.commit(appends, receipts),
+    );
+
+  register: StorePort["register"] = (name, hash) =>
+    this.#write("register", () => this.#db.tables.register(name, hash));
+  setHash: StorePort["setHash"] = (id, hash, expected) =>
+    this.#write("setHash", () => this.#db.tables.setHash(id, hash, expected));
+  changePassword: StorePort["changePassword"] = (id, hash, keepTokenId) =>
+    this.#write("changePassword", () => this.#db.tables.changePassword(id, hash, keepTokenId));
+  deleteUser: StorePort["deleteUser"] = (id) =>
+    this.#write("deleteUser", () => this.#db.tables.deleteUser(id));
+  addFriend: StorePort["addFriend"] = (user, friend) =>
+    this.#write("addFriend", () => this.#db.tables.addFriend(user, friend));
+  createGroup: StorePort["createGroup"] = (user, name, desc) =>
+    this.#write("createGroup", () => this.#db.tables.createGroup(user, name, desc));
+  joinGroup: StorePort["joinGroup"] = (user, group) =>
+    this.#write("joinGroup", () => this.#db.tables.joinGroup(user, group));
+  saveToken: StorePort["saveToken"] = (tokenId, user, expires, device) =>
+    this.#write("saveToken", () => this.#db.tables.saveToken(tokenId, user, expires, device));
+  revokeToken: StorePort["revokeToken"] = (user, tokenId) =>
+    this.#write("revokeToken", () => this.#db.tables.revokeToken(user, tokenId));
+  secret: StorePort["secret"] = (name, fresh) =>
+    this.#write("secret", () => this.#db.tables.secret(name, fresh));
+
+  pending: StorePort["pending"] = (user, after, limit) =>
+    this.#read(`pending ${user}`, () => this.#db.tables.pending(user, after, limit));
+  lastMid: StorePort["lastMid"] = (from, toid, groupid) =>
+    this.#read("lastMid", () => this.#db.tables.lastMid(from, toid, groupid));
+  historyWith: StorePort["historyWith"] = (user, peer, before, limit) =>
+    this.#read("history", () => this.#db.tables.historyWith(user, peer, before, limit));
+  historyOf: StorePort["historyOf"] = (user, groupid, before, limit) =>
+    this.#read("history", () => this.#db.tables.historyOf(user, groupid, before, limit));
+  userById: StorePort["userById"] = (id) =>
+    this.#read("userById", () => this.#db.tables.userById(id));
+  userByName: StorePort["userByName"] = (name) =>
+    this.#read("userByName", () => this.#db.tables.userByName(name));
+  contacts: StorePort["contacts"] = (user) =>
+    this.#read("contacts", () => this.#db.tables.contacts(user));
+  group: StorePort["group"] = (id) => this.#read("group", () => this.#db.tables.group(id));
+  tokenOwner: StorePort["tokenOwner"] = (tokenId, now, device) =>
+    this.#read("tokenOwner", () => this.#db.tables.tokenOwner(tokenId, now, device));
+
+  close(): Promise<void> {
+    this.#closed = true;
+    return Promise.resolve();
+  }
+
+  #read<T>(what: string, work: () => T): Promise<T> {
+    return this.#call(what, (call) => {
+      const result = work();
+      call.answer(() => call.resolve(result));
+    });
+  }
+
+  #write<T>(what: string, work: () => T): Promise<T> {
+    const { parts, faults, tables } = this.#db;
+    const { scheduler, random } = parts;
+    return this.#call(what, (call) => {
+      if (faults.answerFirst && what.startsWith("commit")) {
+        const { result, undo } = tables.transaction(work);
+        for (const each of undo.toReversed()) each();
+        call.answer(() => call.resolve(result));
+        return scheduler.at(random.between(5, 100), this.#thread, "db:late", () => {
+          if (!this.#db.down) this.#db.write(work);
+        });
+      }
+      let done: { result: T; lsn: number };
+      try {
+        done = this.#db.write(work);
+      } catch (error) {
+        return call.answer(() => call.reject(error));
+      }
+      const { result, lsn } = done;
+      this.#note(`${what}: written`);
+      const { life } = this.#db;
+      scheduler.at(this.#db.flushDelay(), NOBODY, "db:durable", () => {
+        if (life !== this.#db.life) return;
+        this.#db.harden(lsn);
+        if (random.chance(faults.loseAnswer)) call.fail("the answer was lost");
+        else call.answer(() => call.resolve(result));
+      }, this.#thread);
+    });
+  }
+
+  #call<T>(what: string, arrive: (call: Call<T>) => void): Promise<T> {
+    if (this.#closed) return Promise.reject(new StoreUnavailable("the store is closed"));
+    const { scheduler, random, latency } = this.#db.parts;
+    const thread = this.#thread;
+    return new Promise<T>((resolve, reject) => {
+      const { life, inHand } = this.#db;
+      const call: Call<T> = {
+        resolve,
+        reject,
+        answer(settle) {
+          if (inHand.delete(call)) scheduler.at(latency(), thread, "db:answer", settle);
+        },
+        fail: (why) => {
+          this.#note(`${what}: ${why}`);
+          call.answer(() => reject(new StoreUnavailable(why)));
+        },
+      };
+      inHand.add(call);
+      scheduler.at(latency(), NOBODY, "db:arrive", () => {
+        if (!thread.alive && this.#orphansRun !== true) {
+          inHand.delete(call);
+          return;
+        }
+        const { down, faults } = this.#db;
+        if (down || life !== this.#db.life) call.fail("the database is away");
+        else if (random.chance(faults.refuse)) call.fail("refused");
+        else arrive(call);
+      }, thread);
+    });
+  }
+
+  #note(text: string): void {
+    const { trace } = this.#db.parts;
+    if (trace.on) trace.note(`db ${this.#thread.name}`, text);
+  }
+}
+
+interface Call<T> {
+  resolve(value: T): void;
+  reject(error: unknown): void;
+  /** Once: `settle` runs on the caller's thread, if it lives. */
+  answer(settle: () => void): void;
+  /** Answers with StoreUnavailable. */
+  fail(why: string): void;
+}
