@@ -330,6 +330,25 @@ Deno.test("a deadlock is survived by trying again", async () => {
   });
 });
 
+Deno.test("receipts do not wait for rows that another node has not committed yet", async () => {
+  await withStores(1, async (store) => {
+    const [ann, bob, eve] = [await newUser(store), await newUser(store), await newUser(store)];
+    const sent = Array.from({ length: 20 }, () => text({ from: ann, toid: bob }));
+    await send(store, ...sent);
+    await withAdmin(async (admin) => {
+      await admin.query("START TRANSACTION");
+      await admin.query("INSERT INTO offlinemessage (userid, mid) VALUES (?, 'x')", [eve]);
+      const hasty = await openMysql(server.url, { totalMs: 1_000 });
+
+      await hasty.commit([], sent.map(({ mid }) => ({ user: bob, mid })));
+
+      await admin.query("ROLLBACK");
+      await hasty.close();
+    });
+    assertEquals(await allPending(store, bob), []);
+  });
+});
+
 Deno.test("a lock-wait time-out is survived by trying again, for as long as the bound allows", async () => {
   await withStores(2, async (patient, other) => {
     const hasty = await openMysql(server.url, { totalMs: 300 });

@@ -300,6 +300,15 @@ export const CASES: Record<string, (store: StorePort) => Promise<void>> = {
       { user: eve, mid: hello.mid },
       { user: bob, mid: nextMid() },
       { user: bob + 1_000_000, mid: hello.mid },
+      { user: Number.MAX_SAFE_INTEGER, mid: hello.mid },
+      { user: bob, mid: `${hello.mid} ` },
+      { user: bob, mid: hello.mid.toLowerCase() },
+      ...["", "\0", "'\"\\", "\u{1f600}".repeat(13), "\ud800".repeat(26), "é".repeat(26)].map((
+        mid,
+      ) => ({
+        user: bob,
+        mid,
+      })),
     ]);
 
     assertEquals(mids(await store.pending(bob, "", 9)), [hello.mid]);

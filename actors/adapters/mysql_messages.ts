@@ -45,6 +45,8 @@ const ADD = new MultiRow(
   8,
 );
 const ADD_PENDING = new MultiRow("INSERT INTO offlinemessage (userid, mid) VALUES ", 2);
+/** What a receipt may name. Clients send any text, and JSON_TABLE refuses some of it. */
+const MID = /^[\x21-\x7e]{26}$/;
 // One array of [userid, mid] pairs, joined in this order: row by row through the primary key. With
 // a list of pairs the server scans a small table whole, and waits for rows that other nodes hold.
 const DROP_PENDING = `DELETE o FROM JSON_TABLE(?, '$[*]' COLUMNS (
@@ -212,7 +214,7 @@ class Commit {
       }
     }
     for (const { user, mid } of receipts) {
-      this.#drops.push([user, mid]);
+      if (MID.test(mid)) this.#drops.push([user, mid]);
       this.#mailboxes.received(user);
     }
     await this.#write();
