@@ -48,7 +48,9 @@ async function measure(store: StorePort, users: readonly number[], size: number,
   const [start, cpuStart] = [performance.now(), process.cpuUsage()];
   for (let done = 0; done < total; done += size) {
     const batch = Array.from({ length: size }, () => append(users, confirm));
-    await store.commit(batch, receipts);
+    const outcomes = await store.commit(batch, receipts);
+    const refused = outcomes.find(({ status }) => status !== "stored");
+    if (refused !== undefined) throw new Error(`not stored: ${refused.status}`);
     receipts = confirm
       ? []
       : batch.map(({ message }) => ({ user: message.toid, mid: message.mid }));
@@ -62,7 +64,7 @@ async function measure(store: StorePort, users: readonly number[], size: number,
 
 async function run(name: string, store: StorePort, rounds: number): Promise<void> {
   const users: number[] = [];
-  for (let i = 0; i < 2 * PAIRS; i++) users.push(await store.register(`user${i}`, "") ?? 0);
+  for (let i = 0; i < 2 * PAIRS; i++) users.push(await store.register(`user${i}`, "hash") ?? 0);
   for (const confirm of [true, false]) {
     for (const size of BATCHES) {
       const results = [];
