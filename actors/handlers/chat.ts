@@ -18,6 +18,7 @@ import { MAX_HISTORY_UNITS } from "@chat/wire/limits.ts";
 import type { Message } from "../ports.ts";
 import { historyText } from "../push_text.ts";
 import { MSGID } from "@chat/wire/messages.ts";
+import { midTime } from "../hlc.ts";
 import { WORKER_SPAN } from "../lane.ts";
 import type { Turn } from "../mailbox.ts";
 import { type Session, targetKey } from "../session.ts";
@@ -30,15 +31,23 @@ interface Draft {
   readonly msg: string;
   readonly extra: string;
   readonly req: string | number | undefined;
+  /** Of a chat that is sent again: see the schema. */
+  readonly at?: number | undefined;
+  readonly seen?: string | undefined;
 }
 
+/** A first attempt longer ago than this counts for nothing, ms: the past is not for writing. */
+const MAX_RESENT_MS = 10 * 60_000;
+
 // ONE_CHAT toid, cid, msg → CHAT_ACK when durable | NO_SUCH_TARGET | TRY_LATER
-export const oneChatV2: Handler<OneChatV2> = (session, { cid, toid, msg, req }, host) =>
-  chat(session, { cid, toid, groupid: 0, msg, extra: "", req }, host);
+export const oneChatV2: Handler<OneChatV2> = (session, { cid, toid, msg, req, at, seen }, host) =>
+  chat(session, { cid, toid, groupid: 0, msg, extra: "", req, at, seen }, host);
 
 // GROUP_CHAT groupid, cid, msg → CHAT_ACK | NO_SUCH_TARGET | NOT_PERMITTED | TRY_LATER
-export const groupChatV2: Handler<GroupChatV2> = (session, { cid, groupid, msg, req }, host) =>
-  chat(session, { cid, toid: 0, groupid, msg, extra: "", req }, host);
+export const groupChatV2: Handler<GroupChatV2> = (session, m, host) => {
+  const { cid, groupid, msg, req, at, seen } = m;
+  return chat(session, { cid, toid: 0, groupid, msg, extra: "", req, at, seen }, host);
+};
 
 // ONE_CHAT to | toid, msg, and whatever else → nothing, or ERROR
 export const oneChatV1: Handler<OneChatV1> = (session, m, host) => {
@@ -150,9 +159,17 @@ async function readFirst(
   }
   const known = session.lastSent(key);
   if (known !== undefined) return known;
-  const prev = await host.store.call("lastMid", session.user, toid, groupid);
-  // The next mid must sort after it, also when another node with a faster clock gave it.
+  const { user } = session;
+  const [prev, page] = await Promise.all([
+    host.store.call("lastMid", user, toid, groupid),
+    groupid === 0
+      ? host.store.call("historyWith", user, toid, "", 1)
+      : host.store.call("historyOf", user, groupid, "", 1),
+  ]);
+  // The next mid must sort after both, also when a node with a faster clock gave them: the user
+  // may have seen the latest message there and answer it here (G3).
   if (prev !== "") host.hlc.observe(prev);
+  for (const { mid } of page?.messages ?? []) host.hlc.observe(mid);
   return prev;
 }
 
@@ -160,7 +177,7 @@ function submit(session: Session, draft: Draft, prev: string, key: number, host:
   const { cid, toid, groupid, extra, req } = draft;
   const msg = draft.msg.isWellFormed() ? draft.msg : draft.msg.toWellFormed();
   const message = {
-    mid: host.hlc.next(),
+    mid: stamp(draft, prev, host),
     cid,
     from: session.user,
     name: session.name,
@@ -170,6 +187,7 @@ function submit(session: Session, draft: Draft, prev: string, key: number, host:
     msg,
     extra,
     prev,
+    after: groupid === 0 ? undefined : session.newestIn(groupid),
   };
   // A v1 client is promised nothing: once all recipients have it pushed, the commit may wait.
   let urgent = session.v === 2;
@@ -191,6 +209,15 @@ function submit(session: Session, draft: Draft, prev: string, key: number, host:
   }
   session.stamped(key, message.mid);
   host.submit(session, message, req, urgent, pushed);
+}
+
+function stamp({ at, seen = "" }: Draft, prev: string, host: Host): string {
+  if (at === undefined) return host.hlc.next();
+  const now = host.clock.now();
+  // A `seen` of the future would push everything after it there.
+  const known = seen === "" || midTime(seen) <= now + MAX_RESENT_MS;
+  if (at > now || now - at > MAX_RESENT_MS || !known) return host.hlc.next();
+  return host.hlc.resent(at, prev, seen);
 }
 
 /**
