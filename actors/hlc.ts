@@ -13,6 +13,7 @@ const ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const TIME_CHARS = 10;
 const COUNTER_CHARS = 5;
 const ORIGIN_CHARS = 11;
+const PREFIX_CHARS = TIME_CHARS + COUNTER_CHARS;
 /** Counter values within one ms; the clock borrows the next ms when they run out. */
 const MAX_COUNTER = 32 ** COUNTER_CHARS;
 
@@ -46,6 +47,24 @@ export class HybridClock {
     return this.#timeText + encode(this.#counter, COUNTER_CHARS) + this.#origin;
   }
 
+  /**
+   * An id for a message that was sent before, and may have been pushed under an id that died with a
+   * node: early enough for every reply to it, and after what its sender had seen.
+   *
+   * @param at When it was first sent, epoch ms.
+   * @param after Ids it must sort after; "" for none.
+   */
+  resent(at: number, ...after: readonly Mid[]): Mid {
+    // One ms early: within the same ms the lost id's counter is not known.
+    let prefix = encode(at - 1, TIME_CHARS) + encode(0, COUNTER_CHARS);
+    for (const mid of after) {
+      if (mid !== "" && mid.slice(0, PREFIX_CHARS) >= prefix) prefix = following(mid);
+    }
+    // Ids of this clock's own past may have the prefix: a suffix of its own keeps this one unique.
+    const random = crypto.getRandomValues(new Uint8Array(ORIGIN_CHARS));
+    return prefix + Array.from(random, (n) => ALPHABET.charAt(n & 31)).join("");
+  }
+
   /** Moves past `mid`, as seen in a message of another clock. */
   observe(mid: Mid): void {
     // Own ids and older ms need no parsing: text order is time order.
@@ -61,6 +80,14 @@ export class HybridClock {
     this.#time = time;
     this.#counter = counter;
   }
+}
+
+/** The next time and counter after those of `mid`. */
+function following(mid: Mid): string {
+  const counter = decode(mid, TIME_CHARS, PREFIX_CHARS) + 1;
+  return counter < MAX_COUNTER
+    ? mid.slice(0, TIME_CHARS) + encode(counter, COUNTER_CHARS)
+    : encode(midTime(mid) + 1, TIME_CHARS) + encode(0, COUNTER_CHARS);
 }
 
 /** Time part of a `mid`: when it was stamped, epoch ms of the hybrid clock. */

@@ -50,6 +50,11 @@ export interface Message {
    * A recipient that has not seen it knows that a push was lost. Not stored.
    */
   readonly prev: Mid;
+  /**
+   * In a group: the newest message that its sender had there from somebody else, which this one may
+   * answer. A recipient that has not seen it waits for it. Not stored.
+   */
+  readonly after?: { readonly from: UserId; readonly mid: Mid } | undefined;
 }
 
 /** A message to store. */
@@ -166,12 +171,26 @@ export interface StorePort {
    */
   deleteUser(id: UserId): Promise<readonly GroupId[]>;
   contacts(user: UserId): Promise<ContactsRow>;
-  /** Idempotent. The friend, or undefined when there is no such user. */
-  addFriend(user: UserId, friend: UserId | string): Promise<PersonRow | undefined>;
+  /**
+   * Idempotent. The friend, undefined when there is no such user, "full" when the user has `most`
+   * friends (0: no limit).
+   */
+  addFriend(
+    user: UserId,
+    friend: UserId | string,
+    most?: number,
+  ): Promise<PersonRow | "full" | undefined>;
   /** New group's id, with `user` as creator; undefined when the name is taken. */
   createGroup(user: UserId, name: string, desc: string): Promise<GroupId | undefined>;
-  /** Idempotent. The group with all members, or undefined when there is none such. */
-  joinGroup(user: UserId, group: GroupId | string): Promise<GroupRow | undefined>;
+  /**
+   * Idempotent. The group with all members, undefined when there is none such, "full" when it has
+   * `most` members (0: no limit).
+   */
+  joinGroup(
+    user: UserId,
+    group: GroupId | string,
+    most?: number,
+  ): Promise<GroupRow | "full" | undefined>;
   group(id: GroupId): Promise<GroupRow | undefined>;
 
   /**
@@ -237,6 +256,7 @@ export interface BusPort {
   /**
    * Takes a user's online entry, cluster-wide and atomically. An entry of a dead node is void.
    * While the bus is away the claim is granted from what this node knows, and repaired later.
+   * Never rejects.
    */
   claim(user: UserId, conn: number, takeover: boolean): Promise<Claim>;
   /** Gives the entry up if it is still this connection's (compare-and-delete). */

@@ -266,7 +266,11 @@ export class Registry implements Actor<RegistryMessage> {
     if (place !== undefined && place > 0) {
       // Both nodes hold the user: a claim there came after ours. After both lost the claims
       // (a flushed Redis) the snapshots meet here, and one side has to give way.
-      if (snapshot && from > this.#ports.bus.node) return;
+      if (snapshot && from > this.#ports.bus.node) {
+        // It gives way. Its release must not take the entry that is ours.
+        void this.#ports.bus.claim(user, place, true); // never rejects
+        return;
+      }
       this.#users.delete(place);
       this.#ports.bus.release(user, place); // the entry may be ours still
       this.#command(place % WORKER_SPAN, { type: "evict", conn: place });

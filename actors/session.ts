@@ -111,6 +111,7 @@ export class Session {
   readonly #windowUnits: number;
   #pushNumber = 0;
   #followed: Map<number, Mid> | undefined;
+  #newest: Map<GroupId, { from: UserId; mid: Mid }> | undefined;
   #remembered: Set<Mid> | undefined;
   #settledBefore: Mid = "";
   #held: Delivery[] = [];
@@ -170,6 +171,7 @@ export class Session {
     this.#unreceipted = undefined;
     this.#units = this.#unwritten.reduce((sum, entry) => sum + entry.units, 0);
     this.#followed = undefined;
+    this.#newest = undefined;
     this.#remembered = undefined;
     this.#held = [];
     this.#pulling = false;
@@ -429,14 +431,26 @@ export class Session {
   /** Where a push stands in its sender's messages to its conversation. */
   #position(m: Message): "next" | "seen" | "gap" {
     const last = this.#followed?.get(conversationKey(m));
-    if (last === undefined) {
-      // Its predecessor, if recent, may be on its way still.
-      if (m.prev !== "" && m.prev >= this.#settledBefore && !this.#has(m.prev)) return "gap";
-    } else {
-      if (m.mid <= last) return "seen";
-      if (m.prev > last) return "gap";
-    }
-    return "next";
+    if (last !== undefined && m.mid <= last) return "seen";
+    if (!this.#isSettled(m.prev, last)) return "gap";
+    const { after } = m;
+    if (after === undefined || after.from === this.user) return "next";
+    const answered = this.#followed?.get(groupKey(m.groupid, after.from));
+    return this.#isSettled(after.mid, answered) ? "next" : "gap";
+  }
+
+  /**
+   * Whether nothing that this session is to see of a sender up to `mid` can still come: it was
+   * pushed, or is so old that the pending rows had it. Otherwise it may be on its way.
+   */
+  #isSettled(mid: Mid, last: Mid | undefined): boolean {
+    if (last !== undefined && mid <= last) return true;
+    return mid < this.#settledBefore || this.#has(mid);
+  }
+
+  /** The newest message of a group that this session was pushed, for what is said after it. */
+  newestIn(groupid: GroupId): { from: UserId; mid: Mid } | undefined {
+    return this.#newest?.get(groupid);
   }
 
   #follow(m: Message): void {
@@ -450,6 +464,12 @@ export class Session {
     }
     const last = followed.get(key);
     if (last === undefined || m.mid > last) followed.set(key, m.mid);
+    if (m.groupid === 0 || m.from === this.user) return;
+    const newest = this.#newest ??= new Map();
+    const known = newest.get(m.groupid);
+    if (known === undefined || known.mid < m.mid) {
+      newest.set(m.groupid, { from: m.from, mid: m.mid });
+    }
   }
 }
 
@@ -458,7 +478,11 @@ export class Session {
  * (groups beyond 2²¹), a gap is seen where none is: one read more, nothing else.
  */
 function conversationKey(m: Message): number {
-  return m.groupid === 0 ? m.from : -(m.groupid * 0x1_0000_0000 + m.from);
+  return m.groupid === 0 ? m.from : groupKey(m.groupid, m.from);
+}
+
+function groupKey(groupid: GroupId, from: UserId): number {
+  return -(groupid * 0x1_0000_0000 + from);
 }
 
 /** One number for a conversation as its sender sees it. */

@@ -56,11 +56,11 @@ export type StoreMessage =
 
 /** Messages as one flat array: half the cost of objects when it crosses threads. */
 export type PackedRows = readonly (string | number)[];
-const PACKED_FIELDS = 10;
+const PACKED_FIELDS = 8;
 
-/** Adds a message to a turn's rows. */
+/** Adds a message to a turn's rows: what is stored of it. */
 export function packRow(rows: (string | number)[], m: Message): void {
-  rows.push(m.mid, m.cid, m.from, m.name, m.ts, m.toid, m.groupid, m.msg, m.extra, m.prev);
+  rows.push(m.mid, m.cid, m.from, m.ts, m.toid, m.groupid, m.msg, m.extra);
 }
 
 function unpackRow(rows: PackedRows, at: number): Message {
@@ -68,13 +68,13 @@ function unpackRow(rows: PackedRows, at: number): Message {
     mid: String(rows[at]),
     cid: String(rows[at + 1]),
     from: Number(rows[at + 2]),
-    name: String(rows[at + 3]),
-    ts: Number(rows[at + 4]),
-    toid: Number(rows[at + 5]),
-    groupid: Number(rows[at + 6]),
-    msg: String(rows[at + 7]),
-    extra: String(rows[at + 8]),
-    prev: String(rows[at + 9]),
+    name: "", // the user's row has it
+    ts: Number(rows[at + 3]),
+    toid: Number(rows[at + 4]),
+    groupid: Number(rows[at + 5]),
+    msg: String(rows[at + 6]),
+    extra: String(rows[at + 7]),
+    prev: "",
   };
 }
 
@@ -133,6 +133,11 @@ const HINT_AFTER_MS = [2_000, 8_000, 30_000] as const;
 const HINT_SWEEP_MS = 1_000;
 /** Most messages watched for a receipt; beyond it the sessions' own re-check serves. */
 const MAX_WATCHED = 200_000;
+
+/** Questions that wait for what was appended before them; an account ends after its last word. */
+const SETTLED_FIRST: ReadonlySet<keyof StoreCalls> = new Set(
+  ["pending", "lastMid", "historyWith", "historyOf", "deleteUser"] as const,
+);
 
 const NEVER = Infinity;
 
@@ -246,7 +251,7 @@ export class StoreActor implements Actor<StoreMessage> {
   }
 
   async #call(call: StoreCall): Promise<unknown> {
-    if (call.op === "pending" || call.op === "lastMid" || call.op.startsWith("history")) {
+    if (SETTLED_FIRST.has(call.op)) {
       await this.#settled();
     }
     try {

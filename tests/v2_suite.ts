@@ -53,7 +53,7 @@ export const V2_STEPS: readonly Step[] = [
       const id = await peer.register("v1-alice");
       const login = { msgid: MSGID.LOGIN, v: 2, name: "v1-alice", password: PASSWORD };
       const ack = await peer.ask(login);
-      const { token, node, req, ...rest } = ack;
+      const { token, node, req, now, ...rest } = ack;
       assertEquals(rest, {
         msgid: MSGID.LOGIN_ACK,
         errno: 0,
@@ -64,6 +64,7 @@ export const V2_STEPS: readonly Step[] = [
         groups: [],
       });
       assertEquals([typeof token, typeof node, typeof req], ["string", "string", "number"]);
+      assert(Math.abs(Number(now) - Date.now()) < 60_000);
       assertEquals((await peer.ask({ ...login, req: 1 })).errno, 2);
       await peer.ask({ msgid: MSGID.LOGOUT });
       for (

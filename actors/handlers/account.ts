@@ -1,7 +1,9 @@
-/** REGISTER, LOGIN, RESUME, LOGOUT: who a session is. */
+/** REGISTER, LOGIN, RESUME, LOGOUT, CHANGE_PASSWORD, DELETE_ACCOUNT: who a session is. */
 
 import { ChatError } from "@chat/wire/errors.ts";
 import {
+  type ChangePassword,
+  type DeleteAccount,
   type Friend,
   type Group,
   type Login,
@@ -11,7 +13,7 @@ import {
   type Resume,
   type Want,
 } from "@chat/wire/messages.ts";
-import type { ContactsRow, GroupRow, Message, PersonRow, UserId } from "../ports.ts";
+import type { ContactsRow, GroupRow, Message, PersonRow, UserId, UserRow } from "../ports.ts";
 import { pushTextV1 } from "../push_text.ts";
 import type { Replica } from "../replica.ts";
 import { Delivery, type Session } from "../session.ts";
@@ -39,32 +41,103 @@ export const register: Handler<Register> = async (session, m, host) => {
 
 // LOGIN id | name, password → LOGIN_ACK | WRONG_CREDENTIALS | ALREADY_ONLINE
 export const login: Handler<Login> = async (session, m, host) => {
-  const { remote } = session;
-  const account = m.id !== undefined ? `id ${m.id}` : `name ${m.name}`;
-  waitOrGo(await host.guard.ask<number>({ type: "login", remote, account }, GUARD_MS));
-  const row = m.id !== undefined
-    ? await host.store.call("userById", m.id)
-    : await host.store.call("userByName", m.name ?? "");
-  // Takes as long for a user that does not exist: the answer's time tells nothing.
-  const right = await host.passwords.verify(m.password, row?.hash);
-  host.guard.tell({ type: "result", remote, account, right });
-  if (row === undefined || !right) throw new ChatError("WRONG_CREDENTIALS");
+  const { id, name = "" } = m;
+  const row = id !== undefined
+    ? await host.store.call("userById", id)
+    : await host.store.call("userByName", name);
+  // One count for an account, whether asked for by id or by name; one for each that there is not.
+  const account = id === undefined && row === undefined
+    ? `name ${name.normalize("NFC").toLowerCase()}`
+    : `id ${row?.id ?? id}`;
+  const user = await prove(session, row, account, m.password, host);
   want(session, m.want);
-  await enter(session, row, undefined, false, host, m.req);
+  await enter(session, user, { device: m.device ?? "", token: undefined }, false, host, m.req);
+  upgradeHash(user, m.password, host);
 };
+
+/**
+ * Checks a password, at the pace that the guard allows.
+ * @throws {ChatError} WRONG_CREDENTIALS, the same after the same time for a user that does not exist.
+ */
+async function prove(
+  session: Session,
+  row: UserRow | undefined,
+  account: string,
+  password: string,
+  host: Host,
+): Promise<UserRow> {
+  const { remote } = session;
+  waitOrGo(await host.guard.ask<number>({ type: "login", remote, account }, GUARD_MS));
+  let result: "right" | "wrong" | "unknown" = "unknown";
+  try {
+    result = await host.passwords.verify(password, row?.hash) ? "right" : "wrong";
+  } finally {
+    host.guard.tell({ type: "result", remote, account, result });
+  }
+  if (row === undefined || result !== "right") throw new ChatError("WRONG_CREDENTIALS");
+  return row;
+}
+
+/** A hash of another cost than today's is replaced; nobody waits for that. */
+function upgradeHash({ id, hash }: UserRow, password: string, host: Host): void {
+  const upgrade = async () => {
+    const better = await host.passwords.upgrade(password, hash);
+    if (better !== undefined) await host.store.call("setHash", id, better, hash);
+  };
+  upgrade().catch((error) => {
+    if (!(error instanceof ChatError)) throw error;
+    // Put off, as there is too much to do: the next log-in tries again.
+  });
+}
+
+// CHANGE_PASSWORD old, new → OK | WRONG_CREDENTIALS. Tokens but the one in use end.
+export const changePassword: Handler<ChangePassword> = async (session, m, host) => {
+  const { user, tokenId } = session;
+  await proveAgain(session, m.old, host);
+  const hash = await host.passwords.hash(m.new);
+  await host.store.call("changePassword", user, hash, tokenId);
+  host.reply(session, { msgid: MSGID.OK, ...echo(m) });
+};
+
+// DELETE_ACCOUNT password → OK, then BYE | WRONG_CREDENTIALS
+export const deleteAccount: Handler<DeleteAccount> = async (session, m, host) => {
+  const { user } = session;
+  await proveAgain(session, m.password, host);
+  const groups = await host.store.call("deleteUser", user);
+  host.leave(session);
+  host.remember(session);
+  for (const group of groups) host.groupChanged(group);
+  host.reply(session, { msgid: MSGID.OK, ...echo(m) });
+  host.close(session, "WRONG_CREDENTIALS", "the account is deleted");
+};
+
+async function proveAgain(session: Session, password: string, host: Host): Promise<void> {
+  const { user } = session;
+  const row = await host.store.call("userById", user);
+  await prove(session, row, `id ${user}`, password, host);
+  if (session.closed || session.user !== user) throw new ChatError("NOT_LOGGED_IN");
+}
 
 // RESUME token → LOGIN_ACK | WRONG_CREDENTIALS. Takes the old connection's place.
 export const resume: Handler<Resume> = async (session, m, host) => {
   session.v = 2;
   const now = host.clock.now();
   const claims = host.signer.check(m.token, now);
-  const owner = claims && await host.store.call("tokenOwner", claims.tokenId, now);
+  const owner = claims &&
+    await host.store.call("tokenOwner", claims.tokenId, now, m.device ?? "");
   if (claims === undefined || owner === undefined || owner.id !== claims.user) {
     throw new ChatError("WRONG_CREDENTIALS", "the token is invalid or has expired: log in");
   }
   want(session, m.want);
-  await enter(session, owner, { token: m.token, tokenId: claims.tokenId }, true, host, m.req);
+  const held = { token: m.token, tokenId: claims.tokenId };
+  await enter(session, owner, { device: m.device ?? "", token: held }, true, host, m.req);
 };
+
+/** The token to go on with, if there is one, and the device that it is for. */
+interface Ticket {
+  readonly device: string;
+  readonly token: { readonly token: string; readonly tokenId: string } | undefined;
+}
 
 // LOGOUT → v2: OK. The token in use ends.
 export const logout: Handler<Logout> = async (session, m, host) => {
@@ -100,7 +173,7 @@ function want(session: Session, wants: readonly Want[] | undefined): void {
 async function enter(
   session: Session,
   who: PersonRow,
-  held: { token: string; tokenId: string } | undefined,
+  ticket: Ticket,
   takeover: boolean,
   host: Host,
   req: string | number | undefined,
@@ -114,7 +187,7 @@ async function enter(
     const contacts = await host.store.call("contacts", who.id);
     if (session.closed) return host.leave(session);
     if (session.v === 1) await answerV1(session, who, contacts, host);
-    else await answerV2(session, who, contacts, held, host, req);
+    else await answerV2(session, who, contacts, ticket, host, req);
   } catch (error) {
     const refused = error instanceof ChatError && error.code === "ALREADY_ONLINE";
     if (refused) session.end();
@@ -165,15 +238,15 @@ async function answerV2(
   session: Session,
   who: PersonRow,
   contacts: ContactsRow,
-  held: { token: string; tokenId: string } | undefined,
+  ticket: Ticket,
   host: Host,
   req: string | number | undefined,
 ): Promise<void> {
-  let token = held;
+  let { token } = ticket;
   if (token === undefined) {
     const expires = host.clock.now() + host.settings.tokenMs;
     token = host.signer.issue(who.id, expires);
-    await host.store.call("saveToken", token.tokenId, who.id, expires);
+    await host.store.call("saveToken", token.tokenId, who.id, expires, ticket.device);
     if (session.closed) return host.leave(session);
   }
   session.tokenId = token.tokenId;
@@ -190,6 +263,7 @@ async function answerV2(
     token: token.token,
     heartbeat: host.settings.heartbeatSeconds,
     node: host.settings.node,
+    now: host.clock.now(),
     ...echo({ req }),
   });
   host.startPull(session);

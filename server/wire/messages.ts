@@ -40,6 +40,8 @@ export const MSGID = {
   BYE: 21,
   DELIVERED: 22,
   TYPING: 23,
+  CHANGE_PASSWORD: 24,
+  DELETE_ACCOUNT: 25,
 } as const;
 
 /** A user's id: a positive integer. */
@@ -63,14 +65,30 @@ export const Role = z.enum(["creator", "normal"]);
 
 const text = z.string().min(1).max(MAX_TEXT_UNITS);
 const password = z.string().min(1).max(MAX_PASSWORD_UNITS);
-// Control and bidirectional characters would let one name pass for another on a terminal.
-const name = z.string().min(1).max(MAX_NAME_UNITS).regex(
-  /^[^\p{Cc}\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+$/u,
-  "has control or invisible characters",
-).refine((s) => s.isWellFormed() && s.trim() === s && s.length > 0, {
-  error: "begins or ends with a space, or is not well-formed",
-});
+/**
+ * A new name, in NFC. What cannot be seen would let one name pass for another: control, format,
+ * private and unassigned characters, lone surrogates (C), every space but the common one (Z), what
+ * is ignored when drawn (fillers, joiners, tags, variation selectors), and a blank Braille cell.
+ * A combining mark needs something before it to combine with.
+ */
+export const Name = z.string().max(4 * MAX_NAME_UNITS).normalize("NFC").min(1).max(MAX_NAME_UNITS)
+  .regex(
+    /^(?:[^\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]| )+$/u,
+    "has control or invisible characters",
+  ).refine((s) => s.trim() === s && !/^\p{M}/u.test(s), {
+    error: "begins or ends with a space, or begins with a combining mark",
+  });
+const name = Name;
+/** A client's name of the device that it runs on: a resume token is good on that device only. */
+export const Device = z.string().max(64)
+  .refine((s) => s.isWellFormed(), { error: "is not well-formed" });
 const req = Req.optional();
+/**
+ * A chat that is sent again (no CHAT_ACK came): when it was first sent, epoch ms by the server's
+ * clock (LOGIN_ACK `now`), and the greatest `mid` its sender had then. Replies to what a recipient
+ * saw of the first attempt then sort after it. Without them it is stamped anew.
+ */
+const resent = { at: z.number().positive().optional(), seen: Mid.optional() };
 
 /** A friend as listed in LOGIN_ACK. */
 export const Friend = z.object({ id: UserId, name: z.string(), state: State });
@@ -104,6 +122,7 @@ export const LoginV2 = z.object({
   id: UserId.optional(),
   name: z.string().min(1).max(MAX_NAME_UNITS).optional(),
   password,
+  device: Device.optional(),
   want: z.array(Want).max(8).optional(),
   req,
 }).refine((m) => (m.id === undefined) !== (m.name === undefined), {
@@ -133,6 +152,7 @@ export const OneChatV2 = z.object({
   toid: UserId,
   cid: Cid,
   msg: text,
+  ...resent,
   req,
 });
 export type OneChatV2 = z.infer<typeof OneChatV2>;
@@ -177,6 +197,7 @@ export const GroupChatV2 = z.object({
   groupid: GroupId,
   cid: Cid,
   msg: text,
+  ...resent,
   req,
 });
 export type GroupChatV2 = z.infer<typeof GroupChatV2>;
@@ -199,6 +220,7 @@ export type Pong = z.infer<typeof Pong>;
 export const Resume = z.object({
   msgid: z.literal(MSGID.RESUME),
   token: z.string().min(1).max(512),
+  device: Device.optional(),
   want: z.array(Want).max(8).optional(),
   req,
 });
@@ -227,6 +249,23 @@ export const Typing = z.object({
 });
 export type Typing = z.infer<typeof Typing>;
 
+/** CHANGE_PASSWORD (24), v2. Answer: OK; every other resume token of the user ends. */
+export const ChangePassword = z.object({
+  msgid: z.literal(MSGID.CHANGE_PASSWORD),
+  old: password,
+  new: password,
+  req,
+});
+export type ChangePassword = z.infer<typeof ChangePassword>;
+
+/** DELETE_ACCOUNT (25), v2. Answer: OK, then BYE. */
+export const DeleteAccount = z.object({
+  msgid: z.literal(MSGID.DELETE_ACCOUNT),
+  password,
+  req,
+});
+export type DeleteAccount = z.infer<typeof DeleteAccount>;
+
 // ── server → client (v2) ────────────────────────────────────────────────────────────────────
 
 /** LOGIN_ACK (2), v2. `errno` 0 brings everything else but `errmsg`. */
@@ -241,6 +280,7 @@ export const LoginAck = z.object({
   groups: z.array(Group).optional(),
   token: z.string().optional(),
   heartbeat: z.number().optional(), // seconds
+  now: z.number().optional(), // the server's clock, epoch ms
   node: z.string().optional(),
   req,
 });

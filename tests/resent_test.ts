@@ -1,0 +1,65 @@
+/** A message that is sent again keeps its place among the replies to its first attempt. */
+
+import { assert, assertEquals, assertLess } from "@std/assert";
+import { MSGID } from "@chat/wire/messages.ts";
+import fc from "fast-check";
+import { HybridClock, midTime } from "../actors/hlc.ts";
+import { TestServer } from "./server_harness.ts";
+
+Deno.test("an id stamped again sorts before every reply to the lost one and after what was seen", () => {
+  const step = fc.record({ ahead: fc.integer({ min: -3, max: 3 }), seen: fc.boolean() });
+
+  fc.assert(
+    fc.property(step, fc.integer({ min: 0, max: 5 }), ({ ahead, seen }, before) => {
+      const now = 1_700_000_000_000;
+      const first = new HybridClock(() => now);
+      const other = new HybridClock(() => now + ahead);
+      let last = "";
+      for (let i = 0; i < before; i++) last = other.next();
+      // What the sender had seen went through the node that then stamped its message.
+      if (seen && last !== "") first.observe(last);
+      const lost = first.next();
+      other.observe(lost);
+      const reply = other.next();
+
+      const again = new HybridClock(() => now + 5_000).resent(now, seen ? last : "");
+
+      assertLess(again, reply);
+      if (seen && last !== "") assertLess(last, again);
+      assertEquals(again.length, 26);
+    }),
+  );
+});
+
+Deno.test("two ids stamped again for the same moment differ, and follow each other when told to", () => {
+  const clock = new HybridClock(() => 1_700_000_005_000);
+
+  const first = clock.resent(1_700_000_000_000);
+  const second = clock.resent(1_700_000_000_000, first);
+
+  assertLess(first, second);
+  assert(clock.resent(1_700_000_000_000) !== first);
+  assertLess(second, clock.next());
+});
+
+Deno.test("the server believes a first attempt of the last minutes, and no other", async () => {
+  await using server = await TestServer.start();
+  await using alice = await server.connect();
+  const id = await alice.enter("alice");
+  const send = async (cid: string, fields: object) => {
+    await alice.send({ msgid: MSGID.ONE_CHAT, toid: id, cid, msg: cid, ...fields });
+    const { mid } = await alice.expect(MSGID.CHAT_ACK, (m) => m.cid === cid);
+    return midTime(String(mid));
+  };
+  const now = Date.now();
+
+  const times = [
+    await send("a minute ago", { at: now - 60_000 }),
+    await send("an hour ago", { at: now - 3_600_000 }),
+    await send("tomorrow", { at: now + 86_400_000 }),
+  ];
+
+  assertEquals(times[0], now - 60_001);
+  assert((times[1] ?? 0) >= now && (times[2] ?? 0) >= now);
+  assert((times[2] ?? 0) < now + 60_000);
+});
