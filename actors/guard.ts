@@ -10,14 +10,17 @@ import type { Actor } from "./runtime.ts";
 /** What the guard takes. Answers: ms to wait, 0 to go on. */
 export type GuardMessage =
   | { readonly type: "register"; readonly remote: string }
-  /** Before a password is checked. */
+  /**
+   * Before a password is checked. To go on counts as a failure of the account until the result is
+   * known: many attempts at once are worth no more than one after the other.
+   */
   | { readonly type: "login"; readonly remote: string; readonly account: string }
-  /** How it went. */
+  /** How it went; "unknown" when the password could not be checked. */
   | {
     readonly type: "result";
     readonly remote: string;
     readonly account: string;
-    readonly right: boolean;
+    readonly result: "right" | "wrong" | "unknown";
   };
 
 /** Settings of the guard; 0 is no limit. */
@@ -61,17 +64,18 @@ export class Guard implements Actor<GuardMessage> {
     switch (m.type) {
       case "register":
         return this.#register(m.remote);
-      case "login":
-        return Math.max(
+      case "login": {
+        const wait = Math.max(
           this.#wait(`account ${m.account}`, this.#limits.failures),
           this.#limits.exempt(m.remote)
             ? 0
             : this.#wait(`address ${m.remote}`, this.#limits.failures * ADDRESS_FACTOR),
         );
+        if (wait === 0) this.#failed(`account ${m.account}`);
+        return wait;
+      }
       case "result":
-        this.#result(`account ${m.account}`, m.right);
-        // A right password of one account does not clear an address that tries many.
-        if (!m.right && !this.#limits.exempt(m.remote)) this.#result(`address ${m.remote}`, false);
+        this.#result(m);
         return 0;
       default:
         return m satisfies never;
@@ -103,11 +107,16 @@ export class Guard implements Actor<GuardMessage> {
     return Math.max(0, failures.lastAt + wait - now);
   }
 
-  #result(key: string, right: boolean): void {
-    if (right) {
-      this.#failures.delete(key);
-      return;
-    }
+  #result({ remote, account, result }: Extract<GuardMessage, { type: "result" }>): void {
+    const key = `account ${account}`;
+    const failures = this.#failures.get(key);
+    if (result === "right") this.#failures.delete(key);
+    else if (result === "unknown" && failures !== undefined) failures.count--;
+    // A right password of one account does not clear an address that tries many.
+    else if (result === "wrong" && !this.#limits.exempt(remote)) this.#failed(`address ${remote}`);
+  }
+
+  #failed(key: string): void {
     const count = (this.#failures.get(key)?.count ?? 0) + 1;
     remember(this.#failures, key, { count, lastAt: this.#clock.now() });
   }

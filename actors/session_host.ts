@@ -426,7 +426,8 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   close(session: Session, code: keyof typeof ERRNO, text: string): void {
     if (session.closed) return;
     const { errno, message: errmsg } = new ChatError(code, text);
-    const retry = code === "TRY_LATER" ? { retryAfterMs: RETRY_AFTER_MS } : {};
+    const passing = code === "TRY_LATER" || code === "TOO_FAST";
+    const retry = passing ? { retryAfterMs: RETRY_AFTER_MS } : {};
     const bye = JSON.stringify({ msgid: MSGID.BYE, errno, errmsg, ...retry });
     this.#frame(session, bye, PUSH_CLOSE);
     session.closed = true;

@@ -49,6 +49,8 @@ export interface ConnectionLimits {
 
 /** How long a last word (BYE) may take to reach the socket, ms. */
 const LAST_WORD_MS = 1_000;
+/** What a peer is told to wait that may come back, ms; each adds its own jitter. */
+const COME_BACK_MS = 1_000;
 /** Most bytes in one write to a v2 client: bounds the copy that joins pieces. */
 const MAX_WRITE_BYTES = 256 * 1024;
 /** Ticks in a row over the rate before the peer is told, and before it is closed. */
@@ -62,6 +64,7 @@ const TOO_FAST = new TextEncoder().encode(
     msgid: MSGID.ERROR,
     errno: ERRNO.TOO_FAST.errno,
     errmsg: ERRNO.TOO_FAST.text,
+    retryAfterMs: 1_000,
   }) + "\n",
 );
 
@@ -264,7 +267,8 @@ export class Connection {
   bye(code: ErrorCode, errmsg: string, reason: CloseReason, retryAfterMs?: number): void {
     if (this.closed || this.#ending) return;
     const { errno } = ERRNO[code];
-    const retry = retryAfterMs === undefined ? {} : { retryAfterMs };
+    const passing = code === "TRY_LATER" || code === "TOO_FAST";
+    const retry = passing ? { retryAfterMs: retryAfterMs ?? COME_BACK_MS } : {};
     const text = JSON.stringify({ msgid: MSGID.BYE, errno, errmsg, ...retry }) + "\n";
     const bytes = new TextEncoder().encode(text);
     // An orderly end sends what is queued before it; a slow reader would never get that far.

@@ -138,7 +138,7 @@ export const CASES: Record<string, (store: StorePort) => Promise<void>> = {
     const joined = await store.joinGroup(bob, id);
     const again = await store.joinGroup(bob, name.toLowerCase());
 
-    assert(joined !== undefined);
+    assert(typeof joined === "object");
     const names = new Map<UserId, string | undefined>();
     for (const user of [ann, bob]) names.set(user, (await store.userById(user))?.name);
     assertEquals(joined, {
@@ -162,7 +162,31 @@ export const CASES: Record<string, (store: StorePort) => Promise<void>> = {
 
     const joined = await store.joinGroup(ann, id);
 
-    assertEquals(joined?.users.map((user) => user.role), ["creator"]);
+    assert(typeof joined === "object");
+    assertEquals(joined.users.map((user) => user.role), ["creator"]);
+  },
+
+  async "a full group takes nobody new, whether asked by id or name"(store) {
+    const [ann, bob, eve] = [await newUser(store), await newUser(store), await newUser(store)];
+    const name = freshName("g");
+    const id = await store.createGroup(ann, name, "") ?? 0;
+    await store.joinGroup(bob, id, 2);
+
+    for (const group of [id, name]) assertEquals(await store.joinGroup(eve, group, 2), "full");
+
+    assertEquals((await store.group(id))?.users.map((user) => user.id), [ann, bob]);
+    for (const user of [ann, bob]) {
+      assertEquals(await store.joinGroup(user, id, 2), await store.group(id));
+    }
+  },
+
+  async "who has enough friends gets no other one"(store) {
+    const [ann, bob, eve] = [await newUser(store), await newUser(store), await newUser(store)];
+    await store.addFriend(ann, bob, 1);
+
+    assertEquals(await store.addFriend(ann, eve, 1), "full");
+    assertEquals(await store.addFriend(ann, bob, 1), (await store.contacts(ann)).friends[0]);
+    assertEquals((await store.contacts(ann)).friends.map((friend) => friend.id), [bob]);
   },
 
   async "a group that is not there cannot be joined, read or created twice"(store) {

@@ -155,9 +155,11 @@ export function modelStore(): StorePort {
         return row === undefined ? [] : [row];
       }),
     }),
-    addFriend(user: UserId, friend: UserId | string) {
+    addFriend(user: UserId, friend: UserId | string, most = 0) {
       const found = typeof friend === "string" ? byName(friend) : byId(friend);
       if (found === undefined || byId(user) === undefined) return undefined;
+      const known = friends.get(user) ?? new Set();
+      if (most > 0 && known.size >= most && !known.has(found.id)) return "full" as const;
       friends.set(user, (friends.get(user) ?? new Set()).add(found.id));
       return person(found);
     },
@@ -166,12 +168,13 @@ export function modelStore(): StorePort {
       if (groups.some((group) => nameKey(group.name) === nameKey(name))) return undefined;
       return groups.push({ name, desc, roles: new Map([[user, "creator"]]) });
     },
-    joinGroup(user: UserId, group: GroupId | string) {
+    joinGroup(user: UserId, group: GroupId | string, most = 0) {
       const at = typeof group === "string"
         ? groups.findIndex(({ name }) => nameKey(name) === nameKey(group))
         : group - 1;
       const roles = groups[at]?.roles;
       if (roles === undefined || byId(user) === undefined) return undefined;
+      if (most > 0 && roles.size >= most && !roles.has(user)) return "full" as const;
       if (!roles.has(user)) roles.set(user, "normal");
       return groupRow(at + 1);
     },

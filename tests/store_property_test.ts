@@ -91,9 +91,22 @@ const step = fc.oneof(
   },
   {
     weight: 3,
-    arbitrary: call((store, id, which) => store.joinGroup(id, which), user, fc.oneof(group, name)),
+    arbitrary: call(
+      (store, id, which, most) => store.joinGroup(id, which, most),
+      user,
+      fc.oneof(group, name),
+      fc.constantFrom(undefined, 0, 2),
+    ),
   },
-  { weight: 2, arbitrary: call((store, id, whom) => store.addFriend(id, whom), user, friend) },
+  {
+    weight: 2,
+    arbitrary: call(
+      (store, id, whom, most) => store.addFriend(id, whom, most),
+      user,
+      friend,
+      fc.constantFrom(undefined, 0, 2),
+    ),
+  },
   {
     weight: 10,
     arbitrary: fc.tuple(

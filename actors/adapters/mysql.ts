@@ -116,12 +116,14 @@ class MysqlStore implements StorePort {
 
   contacts: StorePort["contacts"] = (user) => this.#people.contacts(user);
 
-  addFriend: StorePort["addFriend"] = (user, friend) => this.#people.addFriend(user, friend);
+  addFriend: StorePort["addFriend"] = (user, friend, most) =>
+    this.#people.addFriend(user, friend, most);
 
   createGroup: StorePort["createGroup"] = (user, name, desc) =>
     this.#people.createGroup(user, name, desc);
 
-  joinGroup: StorePort["joinGroup"] = (user, group) => this.#people.joinGroup(user, group);
+  joinGroup: StorePort["joinGroup"] = (user, group, most) =>
+    this.#people.joinGroup(user, group, most);
 
   group: StorePort["group"] = (id) => this.#people.group(id);
 

@@ -126,7 +126,11 @@ export class MysqlPeople {
     });
   }
 
-  addFriend(user: UserId, friend: UserId | string): Promise<PersonRow | undefined> {
+  addFriend(
+    user: UserId,
+    friend: UserId | string,
+    most = 0,
+  ): Promise<PersonRow | "full" | undefined> {
     return this.#link.session(async (connection) => {
       const found = firstUser(
         typeof friend === "string"
@@ -134,6 +138,11 @@ export class MysqlPeople {
           : await rows(connection, `${USER} WHERE id = ? AND password <> ''`, [friend]),
       );
       if (found === undefined || !await exists(connection, user)) return undefined;
+      if (most > 0) {
+        const known = "SELECT friendid FROM friend WHERE userid = ?";
+        const ids = (await rows(connection, known, [user])).map((row) => int(row, "friendid"));
+        if (ids.length >= most && !ids.includes(found.id)) return "full";
+      }
       const insert = "INSERT INTO friend (userid, friendid) VALUES (?, ?) " +
         "ON DUPLICATE KEY UPDATE friendid = friend.friendid";
       return await unless(NO_PARENT, async () => {
@@ -170,7 +179,11 @@ export class MysqlPeople {
     });
   }
 
-  joinGroup(user: UserId, group: GroupId | string): Promise<GroupRow | undefined> {
+  joinGroup(
+    user: UserId,
+    group: GroupId | string,
+    most = 0,
+  ): Promise<GroupRow | "full" | undefined> {
     return this.#link.transaction(async (connection) => {
       const [row] = typeof group === "string"
         ? await rows(connection, `${GROUP} WHERE groupkey = ?`, [nameKey(group)])
@@ -178,11 +191,10 @@ export class MysqlPeople {
       if (row === undefined) return undefined;
       const id = int(row, "id");
       if (!await isMember(connection, id, user)) {
-        if (
-          (await rows(connection, `${USER} WHERE id = ? AND password <> ''`, [user])).length === 0
-        ) return undefined;
+        if (!await exists(connection, user)) return undefined;
         // First, as its lock keeps commits with the old members apart from those with the new.
         await change(connection, "UPDATE allgroup SET version = version + 1 WHERE id = ?", [id]);
+        if (most > 0 && (await members(connection, id)).length >= most) return "full";
         await addMember(connection, id, user, "normal");
       }
       return groupRow(row, await members(connection, id));

@@ -134,14 +134,14 @@ class SqliteStore implements StorePort {
 
   contacts: StorePort["contacts"] = (user) => this.#run(() => this.#people.contacts(user));
 
-  addFriend: StorePort["addFriend"] = (user, friend) =>
-    this.#run(() => this.#people.addFriend(user, friend));
+  addFriend: StorePort["addFriend"] = (user, friend, most) =>
+    this.#run(() => this.#people.addFriend(user, friend, most));
 
   createGroup: StorePort["createGroup"] = (user, name, desc) =>
     this.#run(() => this.#people.createGroup(user, name, desc));
 
-  joinGroup: StorePort["joinGroup"] = (user, group) =>
-    this.#run(() => this.#people.joinGroup(user, group));
+  joinGroup: StorePort["joinGroup"] = (user, group, most) =>
+    this.#run(() => this.#people.joinGroup(user, group, most));
 
   group: StorePort["group"] = (id) => this.#run(() => this.#people.group(id));
 

@@ -141,9 +141,13 @@ export class SqlitePeople {
     return { friends, groups };
   }
 
-  addFriend(user: UserId, friend: UserId | string): PersonRow | undefined {
+  addFriend(user: UserId, friend: UserId | string, most = 0): PersonRow | "full" | undefined {
     const found = typeof friend === "string" ? this.userByName(friend) : this.userById(friend);
     if (found === undefined || !this.exists(user)) return undefined;
+    if (most > 0 && this.#sql.isFriend.get(user, found.id) === undefined) {
+      const row = this.#sql.friendCount.get(user);
+      if (row !== undefined && int(row, "count") >= most) return "full";
+    }
     this.#sql.addFriend.run(user, found.id);
     return { id: found.id, name: found.name };
   }
@@ -160,12 +164,16 @@ export class SqlitePeople {
     });
   }
 
-  joinGroup(user: UserId, group: GroupId | string): GroupRow | undefined {
+  joinGroup(user: UserId, group: GroupId | string, most = 0): GroupRow | "full" | undefined {
     const row = typeof group === "string"
       ? this.#sql.groupByName.get(nameKey(group))
       : this.#sql.groupById.get(group);
     if (row === undefined || !this.exists(user)) return undefined;
     const id = int(row, "id");
+    if (most > 0 && this.#sql.isMember.get(id, user) === undefined) {
+      const count = this.#sql.memberCount.get(id);
+      if (count !== undefined && int(count, "count") >= most) return "full";
+    }
     const { changes } = this.#sql.addMember.run(id, user, "normal");
     const cached = this.#members.get(id);
     if (changes === 1 && cached !== undefined) {
@@ -210,6 +218,10 @@ function prepare(db: DatabaseSync) {
   return {
     dataVersion: sql("PRAGMA data_version"),
     userExists: sql("SELECT 1 FROM user WHERE id = ? AND password <> ''"),
+    isFriend: sql("SELECT 1 FROM friend WHERE userid = ? AND friendid = ?"),
+    friendCount: sql("SELECT COUNT(*) AS count FROM friend WHERE userid = ?"),
+    isMember: sql("SELECT 1 FROM groupuser WHERE groupid = ? AND userid = ?"),
+    memberCount: sql("SELECT COUNT(*) AS count FROM groupuser WHERE groupid = ?"),
     memberIds: sql("SELECT userid FROM groupuser WHERE groupid = ?"),
     register: sql(
       "INSERT INTO user (name, namekey, password) VALUES (?, ?, ?) ON CONFLICT (namekey) DO NOTHING",

@@ -8,13 +8,9 @@ import type { Handler } from "./types.ts";
 // ADD_FRIEND friendid | name → OK friend | NO_SUCH_TARGET
 export const addFriend: Handler<AddFriend> = async (session, m, host) => {
   const { maxFriends } = host.settings;
-  if (maxFriends > 0) {
-    const { friends } = await host.store.call("contacts", session.user);
-    if (friends.length >= maxFriends) {
-      throw new ChatError("NOT_PERMITTED", `no more than ${maxFriends} friends`);
-    }
-  }
-  const person = await host.store.call("addFriend", session.user, m.friendid ?? m.name ?? 0);
+  const whom = m.friendid ?? m.name ?? 0;
+  const person = await host.store.call("addFriend", session.user, whom, maxFriends);
+  if (person === "full") throw new ChatError("NOT_PERMITTED", `no more than ${maxFriends} friends`);
   if (person === undefined) throw new ChatError("NO_SUCH_TARGET", "no such user");
   if (session.v === 1) return;
   host.presence.watch(session, [person.id]);
@@ -39,13 +35,10 @@ export const createGroup: Handler<CreateGroup> = async (session, m, host) => {
 export const joinGroup: Handler<JoinGroup> = async (session, m, host) => {
   const { user } = session;
   const { maxGroup } = host.settings;
-  if (maxGroup > 0 && m.groupid !== undefined) {
-    const group = host.groups.peek(m.groupid) ?? await host.groups.load(m.groupid);
-    if (group !== undefined && group.members.length >= maxGroup && !group.memberSet.has(user)) {
-      throw new ChatError("NOT_PERMITTED", `the group is full: ${maxGroup} members`);
-    }
+  const row = await host.store.call("joinGroup", user, m.groupid ?? m.groupname ?? 0, maxGroup);
+  if (row === "full") {
+    throw new ChatError("NOT_PERMITTED", `the group is full: ${maxGroup} members`);
   }
-  const row = await host.store.call("joinGroup", user, m.groupid ?? m.groupname ?? 0);
   if (row === undefined) throw new ChatError("NO_SUCH_TARGET", "no such group");
   host.groupChanged(row.id);
   host.groups.put(row);

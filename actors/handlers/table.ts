@@ -2,7 +2,9 @@
 
 import {
   AddFriend,
+  ChangePassword,
   CreateGroup,
+  DeleteAccount,
   GroupChatV1,
   GroupChatV2,
   History,
@@ -20,7 +22,7 @@ import {
   Resume,
   Typing,
 } from "@chat/wire/messages.ts";
-import { echo, login, logout, register, resume } from "./account.ts";
+import { changePassword, deleteAccount, echo, login, logout, register, resume } from "./account.ts";
 import {
   groupChatV1,
   groupChatV2,
@@ -68,5 +70,7 @@ export const HANDLERS: Readonly<Record<1 | 2, ReadonlyMap<number, HandlerEntry>>
     [MSGID.RECV_ACK, entry("loggedIn", RecvAck, recvAck)],
     [MSGID.HISTORY, entry("loggedIn", History, history)],
     [MSGID.TYPING, entry("loggedIn", Typing, typing)],
+    [MSGID.CHANGE_PASSWORD, entry("loggedIn", ChangePassword, changePassword)],
+    [MSGID.DELETE_ACCOUNT, entry("loggedIn", DeleteAccount, deleteAccount)],
   ]),
 };

@@ -3,6 +3,7 @@
  * throws a ChatError to refuse, which the dispatcher turns into the right answer.
  */
 
+import type { ErrorCode } from "@chat/wire/errors.ts";
 import type { z } from "zod";
 import type { GroupCache } from "../group_cache.ts";
 import type { GuardMessage } from "../guard.ts";
@@ -82,6 +83,8 @@ export interface Host {
   groupChanged(groupid: number): void;
   /** Gives up the online entry and everything that belongs to the login. */
   leave(session: Session): void;
+  /** Sends BYE, then has the connection closed. */
+  close(session: Session, code: ErrorCode, text: string): void;
   /** A v1 login answer: the pushes handed over in it count as received once it is written. */
   replyHandOver(session: Session, message: Answer): void;
 }
