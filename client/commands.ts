@@ -79,7 +79,7 @@ export const COMMANDS = {
   },
   who: {
     args: [{ ...who, optional: true }],
-    help: "friends and groups, or a group's members, and who is online",
+    help: "friends and groups, or members; who is online",
     aliases: ["list", "names"],
   },
   history: {
@@ -95,7 +95,7 @@ export const COMMANDS = {
   },
   close: {
     args: [],
-    help: "take the conversation off the list; nothing is deleted",
+    help: "take this off the list; nothing is deleted",
     only: "interactive",
   },
   set: {
@@ -335,6 +335,11 @@ export function usage(name: CommandName): string {
   return [`/${name}`, ...args].join(" ");
 }
 
+const KEYS = [
+  "Tab completes, PageUp scrolls, Alt-1 to Alt-9 jump, Alt-0 home, Alt-A unread,",
+  "Ctrl-R searches what you wrote, Alt-Enter begins a new line, Ctrl-D leaves",
+];
+
 /** Lines of /help: all commands of a mode, or one of them in full. */
 export function helpLines(mode: "interactive" | "script", about?: string): string[] {
   if (about !== undefined) {
@@ -355,6 +360,7 @@ export function helpLines(mode: "interactive" | "script", about?: string): strin
   const columns = Math.max(...shown.map(([name]) => usage(name).length)) + 2;
   return [
     ...shown.map(([name, spec]) => `${usage(name).padEnd(columns)}${spec.help}`),
-    "classic: chat:ID:TEXT  groupchat:ID:TEXT  addfriend:ID  creategroup:NAME:DESC  addgroup:ID",
+    "chat:ID:TEXT groupchat:ID:TEXT addfriend:ID creategroup:NAME:DESC addgroup:ID",
+    ...(mode === "interactive" ? KEYS : []),
   ];
 }

@@ -139,15 +139,18 @@ function titleSpans(state: State, view: View): Span[] {
   const { people, rooms } = state.directory;
   const { target } = current;
   const title = { text: ` ${titleOf(state.directory, target)}`, style: { bold: true } };
+  // While the server is away nobody's presence is known.
+  const isKnown = state.link.state === "online";
   if (target.kind === "user") {
     const person = people.get(target.id);
-    return [title, { text: ` · ${person?.online === true ? "online" : "offline"}` }];
+    return isKnown ? [title, { text: ` · ${person?.online ? "online" : "offline"}` }] : [title];
   }
   const room = rooms.get(target.id);
   const members = room?.members ?? [];
   const online = members.filter((id) => people.get(id)?.online === true).length;
+  const count = isKnown ? ` · ${members.length} members, ${online} online` : "";
   const desc = room?.desc ? ` · ${room.desc}` : "";
-  return [title, { text: ` · ${members.length} members, ${online} online${desc}` }];
+  return [title, { text: `${count}${desc}` }];
 }
 
 function statusRow(state: State, view: View, columns: number, now: number): Row {
@@ -160,6 +163,11 @@ function statusRow(state: State, view: View, columns: number, now: number): Row 
   spans.push(...activity(state));
   const typing = typingText(state);
   if (typing !== "") spans.push({ text: ` · ${typing}`, style: { dim: true } });
+  // Last, as it is the longest and the first to be cut.
+  const { state: how, reason } = state.link;
+  if ((how === "waiting" || how === "offline") && reason !== "") {
+    spans.push({ text: ` · ${reason}`, style: { dim: true } });
+  }
   return bar(spans, columns);
 }
 
@@ -173,13 +181,10 @@ function linkSpan({ link }: State, now: number): Span {
       return { text: " connecting", style: { color: COLOR.yellow } };
     case "waiting": {
       const seconds = Math.max(0, Math.ceil((link.retryAt - now) / 1000));
-      const why = link.reason === "" ? "" : ` (${link.reason})`;
-      return { text: ` offline, next try in ${seconds} s${why}`, style: { color: COLOR.red } };
+      return { text: ` offline, next try in ${seconds} s`, style: { color: COLOR.red } };
     }
-    case "offline": {
-      const why = link.reason === "" ? "" : `: ${link.reason}`;
-      return { text: ` offline${why}`, style: { color: COLOR.red } };
-    }
+    case "offline":
+      return { text: " offline", style: { color: COLOR.red } };
     default:
       return link.state satisfies never;
   }
@@ -276,7 +281,7 @@ function homeRows(state: State, columns: number): Row[] {
       "Nobody here yet. /add NAME makes a friend,",
       "/create NAME a group, /join NAME enters one.",
     ]
-    : ["/open NAME to talk, Alt-1 to Alt-9 for open conversations, /help for everything else"];
+    : ["/open NAME to talk, Alt-1 to Alt-9 to switch, /help for the rest"];
   rows.push([]);
   for (const hint of hints) {
     rows.push([{ text: truncate(hint, columns), style: { dim: true } }]);

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { parseLine, parseObject } from "../client/commands.ts";
+import { helpLines, parseLine, parseObject } from "../client/commands.ts";
 import { complete } from "../client/complete.ts";
 import { resolve } from "../client/directory.ts";
 import { insert, newEditor } from "../client/editor.ts";
@@ -245,6 +245,17 @@ Deno.test("lines are read as slash commands, classic commands, or text", () => {
   assertEquals(read("/bogus"), "/bogus is no command; /help lists them");
   assertEquals(read("/wait 3"), "/wait works in scripts only");
   assertEquals(read("/history bob many"), "COUNT must be a number: /history [WHO] [COUNT]");
+});
+
+Deno.test("/help fits on a screen of 24 rows", () => {
+  const lines = helpLines("interactive");
+
+  assert(lines.length <= 21, `${lines.length} lines`);
+  for (const line of lines) assert(line.length <= 78, line);
+  assertEquals(helpLines("script", "/msg"), [
+    "/msg WHO TEXT: send a message; WHO is a name, #group or id",
+    "also: /m /send",
+  ]);
 });
 
 Deno.test("a JSON command has its arguments by name and nothing else", () => {
