@@ -28,14 +28,26 @@ export class Admission {
   }
 
   /**
-   * Counts a connection from `remote` in.
-   * @param waiting Connections that have not logged in.
+   * Whether one more connection may begin, whoever it is from.
+   * @param waiting Connections that have not logged in; those not admitted yet included.
+   * @param early Of those, the ones not admitted yet: in a handshake, or before a PROXY header.
+   * @returns Undefined, or one sentence on why not.
+   */
+  refusal(waiting: number, early: number): string | undefined {
+    const { connections, waiting: mostWaiting } = this.#limits;
+    if (over(this.#connections + early, connections)) return "this node is full";
+    if (over(waiting, mostWaiting)) return "too many connections have not logged in yet";
+    return undefined;
+  }
+
+  /**
+   * Counts a connection from `remote` in; `waiting` and `early` as for {@linkcode refusal}.
    * @returns Undefined, or one sentence on why it is not admitted (and not counted).
    */
-  admit(remote: string, waiting: number): string | undefined {
-    const { connections, perAddress, waiting: mostWaiting, unlimited } = this.#limits;
-    if (over(this.#connections, connections)) return "this node is full";
-    if (over(waiting, mostWaiting)) return "too many connections have not logged in yet";
+  admit(remote: string, waiting: number, early: number): string | undefined {
+    const { perAddress, unlimited } = this.#limits;
+    const refusal = this.refusal(waiting, early);
+    if (refusal !== undefined) return refusal;
     const from = this.#perAddress.get(remote) ?? 0;
     if (over(from, perAddress) && !unlimited.has(remote)) {
       return "too many connections from this address";

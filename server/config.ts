@@ -59,6 +59,13 @@ export const FLAGS = [
     help: "a v2 connection silent for this long gets a PING, for twice as long is closed",
   },
   {
+    name: "tls-cert",
+    value: "FILE",
+    fallback: "",
+    help: "certificate chain, PEM: the chat port speaks TLS; read again on SIGHUP",
+  },
+  { name: "tls-key", value: "FILE", fallback: "", help: "private key of --tls-cert, PEM" },
+  {
     name: "proxy-protocol",
     value: "on|off",
     fallback: "off",
@@ -167,6 +174,8 @@ export interface Config {
   readonly workers: number;
   readonly passwordCost: { readonly memoryKib: number; readonly passes: number };
   readonly heartbeatSeconds: number;
+  /** Files; undefined when the chat port speaks plain TCP. */
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
   readonly proxyProtocol: boolean;
   readonly trustedProxies: NetworkSet;
   readonly limits: Limits;
@@ -247,6 +256,14 @@ export function readConfig(
   if (redis !== undefined && mysql === undefined) {
     throw new ConfigError("--redis needs --mysql: nodes of a cluster share one database");
   }
+  const tls = keyPair(text("tls-cert"), text("tls-key"));
+  const proxyProtocol = choice(text("proxy-protocol"), "proxy-protocol", ["on", "off"]) === "on";
+  if (tls !== undefined && proxyProtocol) {
+    throw new ConfigError(
+      "--tls-cert does not go with --proxy-protocol: let the balancer end TLS, or pass it through " +
+        "without a PROXY header",
+    );
+  }
   return {
     help: false,
     config: {
@@ -261,7 +278,8 @@ export function readConfig(
         : integer(text("workers"), "workers", 0, MAX_WORKERS),
       passwordCost: passwordCost(text("password-cost")),
       heartbeatSeconds: integer(text("heartbeat"), "heartbeat", 1, MAX_HEARTBEAT_SECONDS),
-      proxyProtocol: choice(text("proxy-protocol"), "proxy-protocol", ["on", "off"]) === "on",
+      tls,
+      proxyProtocol,
       trustedProxies: networks(text("trusted-proxies"), "trusted-proxies"),
       limits: limits(text),
       logLevel: choice(text("log-level"), "log-level", LOG_LEVELS),
@@ -333,6 +351,15 @@ function integer(text: string, flag: string, min: number, max: number): number {
     throw new ConfigError(`--${flag} takes a whole number from ${min} to ${max}, not "${text}"`);
   }
   return value;
+}
+
+function keyPair(cert: string, key: string): Config["tls"] {
+  if (cert === "" && key === "") return undefined;
+  if (cert === "" || key === "") {
+    const [given, missing] = cert === "" ? ["tls-key", "tls-cert"] : ["tls-cert", "tls-key"];
+    throw new ConfigError(`--${given} needs --${missing}`);
+  }
+  return { cert, key };
 }
 
 function choice<T extends string>(text: string, flag: string, options: readonly T[]): T {

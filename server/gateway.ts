@@ -12,6 +12,12 @@ import { cannotListen } from "./http.ts";
 import type { Log } from "./log.ts";
 import { readProxyHeader } from "./proxied_socket.ts";
 import type { SessionPool } from "./session_pool.ts";
+import {
+  type AcceptedSocket,
+  readKeyPair,
+  type SocketListener,
+  TlsListener,
+} from "./tls_listener.ts";
 
 /** Unfinished frames of one connection before it is no longer read. */
 const MAX_UNFINISHED = 512;
@@ -38,14 +44,15 @@ export class Gateway {
   readonly #admission: Admission;
   /** Connections on which nobody is logged in, as of the last tick, and opened since. */
   #waiting = 0;
-  #listener: Deno.Listener | undefined;
+  #listener: SocketListener | undefined;
+  #tls: TlsListener | undefined;
   #accepting: Promise<void> | undefined;
   #tick: ReturnType<typeof setInterval> | undefined;
   /** Time of the last tick: reading the clock for every frame would cost more than it tells. */
   #now = Date.now();
   #drained: (() => void) | undefined;
   /** Accepted from a proxy, header not complete. */
-  readonly #headerless = new Set<Deno.Conn>();
+  readonly #headerless = new Set<AcceptedSocket>();
   #headerWarnedAt = 0;
   #stopping = false;
 
@@ -58,11 +65,20 @@ export class Gateway {
     this.#admission = new Admission(config.limits);
   }
 
-  /** Listens; returns the address, whose port is the real one. */
-  listen(): Deno.NetAddr {
-    const { host, port } = this.#config;
+  /** Listens; resolves with the address, whose port is the real one. */
+  async listen(): Promise<Deno.NetAddr> {
+    const { host, port, tls } = this.#config;
+    const pair = tls && readKeyPair(tls, host);
     try {
-      this.#listener = Deno.listen({ hostname: host, port });
+      if (pair === undefined) this.#listener = Deno.listen({ hostname: host, port });
+      else {
+        this.#listener = this.#tls = await TlsListener.listen(
+          host,
+          port,
+          pair,
+          () => this.#admission.refusal(this.#waiting + this.#early, this.#early) === undefined,
+        );
+      }
     } catch (cause) {
       throw cannotListen(host, port, "port", cause);
     }
@@ -70,6 +86,20 @@ export class Gateway {
     this.#tick = setInterval(() => this.#watch(), TICK_MS);
     this.#accepting = this.#accept(this.#listener);
     return this.#listener.addr as Deno.NetAddr;
+  }
+
+  /**
+   * Reads the certificate again, for new connections; without TLS there is nothing to do.
+   * @throws {Error} One sentence; then the old one stays in use.
+   */
+  reloadTls(): void {
+    const { host, tls } = this.#config;
+    if (tls !== undefined) this.#tls?.replace(readKeyPair(tls, host));
+  }
+
+  /** Connections of which nothing is known yet: in a handshake, or before a PROXY header. */
+  get #early(): number {
+    return this.#headerless.size + (this.#tls?.handshaking ?? 0);
   }
 
   /** Stops accepting, says BYE to all, and waits until they are closed, at most `ms`. */
@@ -91,9 +121,9 @@ export class Gateway {
     for (const connection of [...connections.values()]) connection.close("shutdown");
   }
 
-  async #accept(listener: Deno.Listener): Promise<void> {
+  async #accept(listener: SocketListener): Promise<void> {
     for (;;) {
-      let socket: Deno.Conn;
+      let socket: AcceptedSocket;
       try {
         socket = await listener.accept();
       } catch (error) {
@@ -107,7 +137,7 @@ export class Gateway {
     }
   }
 
-  #open(socket: Deno.Conn): void {
+  #open(socket: AcceptedSocket): void {
     if ("setNoDelay" in socket) {
       const tcp = socket as Deno.TcpConn;
       tcp.setNoDelay(true);
@@ -116,12 +146,17 @@ export class Gateway {
     const peer = socket.remoteAddr;
     const remote = peer.transport === "tcp" ? peer.hostname : "";
     const { proxyProtocol, trustedProxies } = this.#config;
-    if (proxyProtocol && trustedProxies.has(remote)) void this.#openProxied(socket, remote);
-    else this.#start(socket, remote, NOTHING);
+    if (!proxyProtocol || !trustedProxies.has(remote)) {
+      this.#start(socket, remote, NOTHING);
+      return;
+    }
+    const refusal = this.#admission.refusal(this.#waiting + this.#early, this.#early);
+    if (refusal === undefined) void this.#openProxied(socket, remote);
+    else this.#refuse(socket, remote, refusal);
   }
 
   /** Anybody else's header is no header: what it says would be believed. Never rejects. */
-  async #openProxied(socket: Deno.Conn, proxy: string): Promise<void> {
+  async #openProxied(socket: AcceptedSocket, proxy: string): Promise<void> {
     this.#headerless.add(socket);
     const header = await readProxyHeader(socket);
     this.#headerless.delete(socket);
@@ -137,8 +172,9 @@ export class Gateway {
     this.#log[level]("no PROXY header", { proxy, reason: header.reason });
   }
 
-  #start(socket: Deno.Conn, remote: string, rest: Uint8Array): void {
-    const refusal = this.#admission.admit(remote, this.#waiting);
+  #start(socket: AcceptedSocket, remote: string, rest: Uint8Array): void {
+    const early = this.#early;
+    const refusal = this.#admission.admit(remote, this.#waiting + early, early);
     if (refusal !== undefined) {
       this.#refuse(socket, remote, refusal);
       return;
@@ -166,7 +202,7 @@ export class Gateway {
   }
 
   /** One answer that says why, then the door; nothing is kept of it. */
-  #refuse(socket: Deno.Conn, remote: string, why: string): void {
+  #refuse(socket: AcceptedSocket, remote: string, why: string): void {
     this.#log.debug("connection refused", { remote, why });
     const { errno } = ERRNO.TRY_LATER;
     const bye = { msgid: MSGID.BYE, errno, errmsg: why, retryAfterMs: REFUSED_MS };
@@ -222,7 +258,7 @@ export class Gateway {
   }
 }
 
-function closeQuietly(socket: Deno.Conn): void {
+function closeQuietly(socket: AcceptedSocket): void {
   try {
     socket.close();
   } catch { // it was closed before

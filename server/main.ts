@@ -68,6 +68,18 @@ async function main(): Promise<void> {
     if (!node.killWorker(index)) log.warn("no session worker to restart", { index });
   });
 
+  // Without TLS a closed terminal ends the node, as it ends any program.
+  if (config.tls !== undefined) {
+    Deno.addSignalListener("SIGHUP", () => {
+      try {
+        node.reloadTls();
+        log.info("certificate read again");
+      } catch (error) {
+        log.error("the old certificate stays in use", { error: String(error) });
+      }
+    });
+  }
+
   const { hostname, port } = node.address;
   const where =
     `listening on ${hostname}:${port}, health on http://${config.host}:${http.port}/healthz`;

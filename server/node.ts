@@ -42,6 +42,8 @@ export interface ChatNode {
   problem(): Promise<string | undefined>;
   /** Ends a session worker as a crash would; it is started again. */
   killWorker(index: number): boolean;
+  /** Reads the TLS certificate again; throws one sentence when it cannot be used. */
+  reloadTls(): void;
   /** Tells clients, finishes what is in flight, releases everything. */
   stop(): Promise<void>;
 }
@@ -161,10 +163,11 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
         pool,
       });
     }
-    const address = gateway.listen();
+    const address = await gateway.listen();
     log.debug("node started", { node: bus.node, workers: config.workers });
     return {
       address,
+      reloadTls: () => gateway.reloadTls(),
       killWorker: (index) => threads.kill(workerThread(index)),
       async problem() {
         const answers = ask({ type: "call", op: "userById", args: [0] });

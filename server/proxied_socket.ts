@@ -25,7 +25,7 @@ export type ProxiedSocket =
 
 /** Reads the header of one socket. Never rejects, never closes it but when the time is over. */
 export async function readProxyHeader(
-  socket: Deno.Conn,
+  socket: Pick<Deno.Conn, "read" | "close">,
   limitMs = PROXY_HEADER_MS,
 ): Promise<ProxiedSocket> {
   let reason = "closed before its PROXY header was complete";

@@ -27,6 +27,8 @@ const WRONG: Record<(typeof FLAGS)[number]["name"], readonly string[]> = {
   "workers": ["", "x", "-1", "65", "0.5"],
   "password-cost": ["", "x", "64", "64,", "7,1", "64,0", "64,1,1", "1048577,1", "64,101", "-64,1"],
   "heartbeat": ["", "0", "-1", "301", "x"],
+  "tls-cert": ["", "cert.pem"],
+  "tls-key": ["", "key.pem"],
   "proxy-protocol": ["", "yes", "ON"],
   "trusted-proxies": ["", "x", "10.0.0.0/33", "10.0.0/8"],
   "max-connections": ["", "-1", "x", "0.1"],
