@@ -19,6 +19,17 @@ export interface SessionMemo {
   readonly tokenId: string;
   readonly wantsDelivered: boolean;
   readonly wantsTyping: boolean;
+  /** A chat that was put off and has to come again before any later one. */
+  readonly refused: Refused | undefined;
+}
+
+/** See {@linkcode SessionMemo}. */
+export interface Refused {
+  readonly cid: string;
+  /** Number of its frame. */
+  readonly seq: number;
+  /** When its session waits for it no longer, epoch ms. */
+  readonly until: number;
 }
 
 /** A connection that a worker is to run a session for. */

@@ -10,7 +10,7 @@
 
 import { MAX_UNRECEIPTED, MAX_UNRECEIPTED_UNITS } from "@chat/wire/limits.ts";
 import { midAt } from "./hlc.ts";
-import type { SessionMemo } from "./lane.ts";
+import type { Refused, SessionMemo } from "./lane.ts";
 import { Mailbox, type Turn } from "./mailbox.ts";
 import type { GroupId, Message, Mid, UserId } from "./ports.ts";
 import { pushTextV1, pushTextV2 } from "./push_text.ts";
@@ -96,7 +96,7 @@ export class Session {
   // Collections are made when first used: most sessions are idle, and each costs 200 bytes.
   #sent: Map<number, Mid> | undefined;
   /** After a chat was put off: its cid, which has to come again before any later one. */
-  refused: { cid: string; seq: number; until: number } | undefined;
+  refused: Refused | undefined;
 
   #finishedSeq = 0;
   /** Frames whose chat is not yet durable, oldest first. */
@@ -139,8 +139,8 @@ export class Session {
 
   /** What the main thread needs to rebuild this session. */
   memo(): SessionMemo {
-    const { conn, v, user, name, tokenId, wantsDelivered, wantsTyping } = this;
-    return { conn, v, user, name, tokenId, wantsDelivered, wantsTyping };
+    const { conn, v, user, name, tokenId, wantsDelivered, wantsTyping, refused } = this;
+    return { conn, v, user, name, tokenId, wantsDelivered, wantsTyping, refused };
   }
 
   /** Takes up what an earlier worker had reached with this connection. */
@@ -149,6 +149,7 @@ export class Session {
     this.tokenId = memo.tokenId;
     this.wantsDelivered = memo.wantsDelivered;
     this.wantsTyping = memo.wantsTyping;
+    this.refused = memo.refused;
     this.#pushNumber = lastPush;
     if (memo.user !== 0) this.begin(memo.user, memo.name, now);
   }

@@ -399,6 +399,12 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     this.#link?.touch();
   }
 
+  putOff(session: Session, cid: string, seq: number): void {
+    if (session.closed) return;
+    session.putOff(cid, seq, this.clock.now());
+    this.remember(session);
+  }
+
   startPull(session: Session): void {
     this.wantsPull(session);
   }
@@ -489,7 +495,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
         return;
       }
       case "try_later":
-        session.putOff(message.cid, seq, this.clock.now());
+        this.putOff(session, message.cid, seq);
         return this.#refuseChat(session, message, req, new ChatError("TRY_LATER"));
       case "no_such_target":
         return this.#refuseChat(session, message, req, new ChatError("NO_SUCH_TARGET"));

@@ -138,7 +138,7 @@ async function prepare(session: Session, draft: Draft, key: number, host: Host):
     prev = await readFirst(session, draft, key, host);
   } catch (error) {
     if (error instanceof ChatError && error.code === "TRY_LATER") {
-      session.putOff(draft.cid, seq, host.clock.now());
+      host.putOff(session, draft.cid, seq);
     }
     throw error;
   }
@@ -231,6 +231,7 @@ function checkOrder(session: Session, draft: Draft, host: Host): void {
     throw new ChatError("TRY_LATER", "an earlier message was put off: send that again first");
   }
   session.refused = undefined;
+  host.remember(session);
 }
 
 /**

@@ -77,6 +77,8 @@ export interface Host {
   ): void;
   /** The session's login state changed: the main thread keeps a copy. */
   remember(session: Session): void;
+  /** The chat of frame `seq` is answered with TRY_LATER: later ones wait until it comes again. */
+  putOff(session: Session, cid: string, seq: number): void;
   /** Reads pending rows for a session that has just begun. */
   startPull(session: Session): void;
   /** Members of a group changed, here or elsewhere. */
