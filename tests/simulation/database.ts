@@ -183,9 +183,15 @@ export class DatabaseConnection implements StorePort {
         const { result, undo } = tables.transaction(work);
         for (const each of undo.toReversed()) each();
         call.answer(() => call.resolve(result));
-        return scheduler.at(random.between(5, 100), this.#thread, "db:late", () => {
-          if (!this.#db.down) this.#db.write(work);
+        scheduler.at(random.between(5, 100), this.#thread, "db:late", () => {
+          if (this.#db.down) return;
+          const { lsn } = this.#db.write(work);
+          const { life } = this.#db;
+          scheduler.at(this.#db.flushDelay(), NOBODY, "db:durable", () => {
+            if (life === this.#db.life) this.#db.harden(lsn);
+          });
         });
+        return;
       }
       let done: { result: T; lsn: number };
       try {

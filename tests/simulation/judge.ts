@@ -198,9 +198,11 @@ function* wrongOrder({ ledger }: World): Generator<string> {
  * a later `mid` than it was first pushed with, because its sender had to repeat it.
  */
 function* wrongCauses({ ledger, database }: World): Generator<string> {
-  for (const message of database.tables.messages.values()) {
+  const { messages } = database.tables;
+  for (const message of messages.values()) {
     const cause = ledger.chats.get(message.msg)?.cause;
-    if (cause !== undefined && message.mid <= cause.mid) {
+    if (cause === undefined || !messages.has(cause.mid)) continue;
+    if (message.mid <= cause.mid) {
       yield `${message.msg} (${message.mid}) sorts before its cause ${cause.key} (${cause.mid})`;
     }
   }

@@ -7,11 +7,13 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
+import { MUTATIONS } from "./mutations.ts";
 import { runSchedule } from "./run.ts";
 
-const args = parseArgs(Deno.args, { string: ["seed", "from", "schedules", "stop"] });
+const args = parseArgs(Deno.args, { string: ["seed", "from", "schedules", "stop", "mutation"] });
+const mutation = MUTATIONS.find(({ name }) => name === args.mutation);
 if (args.seed !== undefined) {
-  const result = await runSchedule(Number(args.seed), { trace: true });
+  const result = await runSchedule(Number(args.seed), { trace: true, mutation });
   for (const [name, value] of Object.entries(result.plan)) {
     console.log(`${name}: ${JSON.stringify(value)}`);
   }
@@ -24,7 +26,7 @@ const count = Number(args.schedules ?? 1000);
 const began = performance.now();
 let failed = 0, steps = 0, messages = 0, slowest = 0;
 for (let seed = from; seed < from + count; seed++) {
-  const result = await runSchedule(seed);
+  const result = await runSchedule(seed, { mutation });
   steps += result.steps;
   messages += result.messages;
   slowest = Math.max(slowest, result.finishedInMs);

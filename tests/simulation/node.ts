@@ -200,6 +200,7 @@ export class SimNode implements Owner {
   /** A thread runs for the first time: the next may start, after the last one clients may come. */
   #started(id: ThreadId): void {
     const next = id === STORE_THREAD ? workerThread(0) : id + 1;
+    if (this.#attempts.has(next)) return; // this one has died meanwhile, and was started again
     if (next <= workerThread(this.#parts.settings.workers - 1)) {
       this.#startThread(next, false);
     } else if (!this.listening) {

@@ -61,6 +61,7 @@ export interface StepCrash {
 /** A client of a schedule. Its user id is its index plus 1. */
 export interface PlannedClient {
   readonly version: 1 | 2;
+  /** When it first connects, virtual ms; Infinity: only once the faults are over. */
   readonly startsAt: number;
   readonly window: number;
   readonly handlingMs: number;
@@ -114,11 +115,6 @@ export const LEASE_MS = 5_000;
 export function planOf(seed: number): Plan {
   const r = new Random(seed);
   const nodes = r.pick([1, 1, 2, 2, 3]);
-  const clients = Array.from({ length: r.int(2, 5) }, () => planClient(r));
-  const groups = Array.from(
-    { length: r.int(0, 2) },
-    () => clients.map((_, i) => i).filter(() => r.chance(0.7)),
-  ).filter((members) => members.length > 0);
   const gapMs = r.chance(0.12) ? r.between(31_000, 45_000) : 0;
   const activeMs = r.logBetween(1_000, 12_000);
   const healAt = activeMs + gapMs;
@@ -127,6 +123,11 @@ export function planOf(seed: number): Plan {
     const t = r.between(0, activeMs);
     return t < activeMs / 2 ? t : t + gapMs;
   };
+  const clients = Array.from({ length: r.int(2, 5) }, (_, i) => planClient(r, i, time));
+  const groups = Array.from(
+    { length: r.int(0, 2) },
+    () => clients.map((_, i) => i).filter(() => r.chance(0.7)),
+  ).filter((members) => members.length > 0);
   const calm = r.chance(0.15);
   const says = planSays(r, clients.length, groups, time);
   const faults = calm ? [] : planFaults(r, nodes, clients.length, time);
@@ -164,10 +165,16 @@ export function planOf(seed: number): Plan {
   };
 }
 
-function planClient(r: Random): PlannedClient {
+function planClient(r: Random, index: number, time: () => number): PlannedClient {
   return {
     version: r.chance(0.15) ? 1 : 2,
-    startsAt: r.chance(0.7) ? r.between(0, 200) : r.between(0, 10_000),
+    startsAt: index === 0 ? 0 : r.pick<() => number>([
+      () => r.between(0, 200),
+      () => r.between(0, 200),
+      () => r.between(0, 200),
+      time,
+      () => Infinity,
+    ])(),
     window: r.pick([1, 3, 64]),
     handlingMs: r.pick([0, 0, 5, 500]),
     replyRate: r.pick([0, 0.1, 0.4]),
