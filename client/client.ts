@@ -7,7 +7,7 @@
  * Source: docs/protocol.md; docs/client.md, "Library".
  */
 
-import { MAX_FRAME_BYTES, MAX_TEXT_UNITS } from "@chat/wire/limits.ts";
+import { MAX_FRAME_BYTES, MAX_TEXT_UNITS, MID_LENGTH } from "@chat/wire/limits.ts";
 import {
   type GroupChatPush,
   type LoginAck,
@@ -31,7 +31,7 @@ import {
   type Target,
 } from "./events.ts";
 import { Journal } from "./journal.ts";
-import { Outbox, type Outgoing } from "./outbox.ts";
+import { type FirstSending, Outbox, type Outgoing } from "./outbox.ts";
 import { Receipts } from "./receipts.ts";
 import { encodeChat, Sender } from "./sender.ts";
 
@@ -39,6 +39,8 @@ import { encodeChat, Sender } from "./sender.ts";
 const DEDUPE_KEYS = 2 * 16_384;
 /** Most chats on the wire without an acknowledgement. */
 const SEND_WINDOW = 128;
+/** As many characters as can be said of a first sending. */
+const LONGEST_FIRST: FirstSending = { at: Number.MAX_SAFE_INTEGER, seen: "Z".repeat(MID_LENGTH) };
 /** How long `close` waits for the last bytes to leave, in ms. */
 const CLOSE_FLUSH_MS = 1_000;
 
@@ -52,6 +54,11 @@ export interface ClientOptions {
   readonly tls?: { readonly caCerts?: string[] } | undefined;
   /** What to be told beyond messages, presence and one's own acknowledgements. Default: both. */
   readonly want?: readonly ("delivered" | "typing")[];
+  /**
+   * Name of this device, ≤ 64 characters: a token is good on the device only that it was given to.
+   * Something random that is kept with the token. Default: none.
+   */
+  readonly device?: string | undefined;
   /**
    * Logs in with this token in the background instead of waiting for the server: `connect` returns
    * at once, and chats can be queued while the server is away.
@@ -148,8 +155,12 @@ export class Client implements AsyncIterable<ClientEvent> {
   /** cid ⇒ chat of this run that is not settled. */
   readonly #queued = new Map<string, QueuedChat>();
   #stateWaiters: (() => void)[] = [];
-  readonly #cidPrefix = randomPrefix();
+  readonly #run = randomText();
   #cids = 0;
+  /** Server's clock less ours, ms, when it was last told; no more than it really is. */
+  #serverAheadMs: number | undefined;
+  /** The greatest `mid` that has come. */
+  #seen = "";
   #user: { readonly id: number; readonly name: string } | undefined;
   #session: Session | undefined;
   /** Whose messages `#dedupe` and `#unhandled` know. */
@@ -172,6 +183,7 @@ export class Client implements AsyncIterable<ClientEvent> {
       address: { host: options.host ?? "127.0.0.1", port: options.port ?? 6000, tls: options.tls },
       clock: this.#clock,
       want: options.want ?? ["delivered", "typing"],
+      device: options.device ?? "",
       connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
       requestTimeoutMs: this.#requestTimeoutMs,
       giveUpAfterMs: options.giveUpAfterMs ?? 24 * 60 * 60 * 1000,
@@ -188,6 +200,8 @@ export class Client implements AsyncIterable<ClientEvent> {
     this.#sender = new Sender(this.#outbox, this.#clock, options.ackTimeoutMs ?? 15_000, {
       send: (text) => this.#connection.sendText(text),
       onStalled: () => this.#connection.drop("the server does not acknowledge"),
+      moment: (now) => this.#moment(now),
+      onFirst: (chat) => this.#journal?.first(chat),
       onSent: (chat, ack) => this.#onSent(chat, ack),
       onFailed: (chat, error) => this.#onFailed(chat, error.errno, error.errmsg),
     });
@@ -282,14 +296,15 @@ export class Client implements AsyncIterable<ClientEvent> {
     if (this.#closed) throw new ConnectionLost("the client is closed");
     const user = this.#user;
     if (user === undefined) throw new RequestError(3, "log in first");
+    const at = this.#clock.now();
     const chat: Outgoing = {
-      cid: `${this.#cidPrefix}${(++this.#cids).toString(36)}`,
+      cid: this.#newCid(at),
       from: user.id,
       toid: target.kind === "user" ? target.id : 0,
       groupid: target.kind === "group" ? target.id : 0,
       // JSON carries lone surrogates, UTF-8 does not.
       msg: msg.toWellFormed(),
-      at: this.#clock.now(),
+      at,
     };
     checkSize(chat);
     this.#outbox.reserve(msg.length);
@@ -363,8 +378,40 @@ export class Client implements AsyncIterable<ClientEvent> {
       ...(options.before !== undefined && { before: options.before }),
       limit: options.limit ?? 50,
     }, true);
-    if (answer.msgid === MSGID.HISTORY_ACK) return { messages: answer.messages, more: answer.more };
-    throw unexpected("HISTORY", answer);
+    if (answer.msgid !== MSGID.HISTORY_ACK) throw unexpected("HISTORY", answer);
+    this.#sawMid(answer.messages.at(-1)?.mid ?? "");
+    return { messages: answer.messages, more: answer.more };
+  }
+
+  /**
+   * Changes the password. Every other session's token of this user becomes void.
+   *
+   * @throws {RequestError} errno 1: the old password is wrong; 4: the new one is not allowed.
+   */
+  async changePassword(oldPassword: string, newPassword: string): Promise<void> {
+    const message = { msgid: MSGID.CHANGE_PASSWORD, old: oldPassword, new: newPassword };
+    const answer = await this.#request(message, false);
+    if (answer.msgid !== MSGID.OK) throw unexpected("CHANGE_PASSWORD", answer);
+    this.#connection.passwordChanged(newPassword);
+  }
+
+  /**
+   * Deletes the account; the connection ends. What is unsent is dropped.
+   *
+   * @throws {RequestError} errno 1: the password is wrong.
+   */
+  async deleteAccount(password: string): Promise<void> {
+    const answer = await this.#request({ msgid: MSGID.DELETE_ACCOUNT, password }, false);
+    if (answer.msgid !== MSGID.OK) throw unexpected("DELETE_ACCOUNT", answer);
+    this.#sender.stop();
+    this.#receipts.clear();
+    this.#connection.forget();
+    for (const { cid } of [...this.#outbox]) {
+      const chat = this.#outbox.settle(cid);
+      if (chat !== undefined) this.#onFailed(chat, 1, "the account was deleted");
+    }
+    this.#session = undefined;
+    this.#user = undefined;
   }
 
   /** Tries to reconnect now instead of waiting. */
@@ -533,6 +580,8 @@ export class Client implements AsyncIterable<ClientEvent> {
     };
     this.#user = { id, name: session.name };
     this.#session = session;
+    // What the acknowledgement took to come makes this too small, never too large.
+    this.#serverAheadMs = ack.now === undefined ? undefined : ack.now - this.#clock.now();
     this.#receipts.clear();
     this.#emit({ type: "session", session, resumed });
     this.#sender.start(id);
@@ -582,6 +631,7 @@ export class Client implements AsyncIterable<ClientEvent> {
 
   #onChat(push: OneChatPush | GroupChatPush): void {
     const { msgid: _, ...message } = push;
+    this.#sawMid(message.mid);
     const key = `${message.id}:${message.cid}`;
     const knownMid = this.#dedupe.seen(message.mid);
     const knownCid = this.#dedupe.seen(key);
@@ -612,7 +662,23 @@ export class Client implements AsyncIterable<ClientEvent> {
     else this.#sender.refused(error, cid);
   }
 
+  #moment(now: number): FirstSending | undefined {
+    const aheadMs = this.#serverAheadMs;
+    return aheadMs === undefined ? undefined : { at: now + aheadMs, seen: this.#seen };
+  }
+
+  #sawMid(mid: string): void {
+    if (mid > this.#seen) this.#seen = mid;
+  }
+
+  /** An id that grows with time: the server's index of them then grows at one end. */
+  #newCid(now: number): string {
+    const time = now.toString(36).padStart(9, "0");
+    return `${time}-${this.#run}-${(++this.#cids).toString(36)}`;
+  }
+
   #onSent(chat: Outgoing, { cid, mid, ts }: Sent): void {
+    this.#sawMid(mid);
     this.#journal?.done(cid);
     this.#emit({ type: "sent", cid, mid, ts, target: targetOf(chat), msg: chat.msg });
     this.#settle(cid, { cid, mid, ts });
@@ -669,7 +735,8 @@ function checkSize(chat: Outgoing): void {
   }
   // At most 3 bytes a unit, 6 when escaped: only a text that could pass the limit is measured.
   if (chat.msg.length * 6 + 256 < MAX_FRAME_BYTES) return;
-  const bytes = new TextEncoder().encode(encodeChat(chat, Number.MAX_SAFE_INTEGER)).length;
+  const longest = encodeChat(chat, Number.MAX_SAFE_INTEGER, LONGEST_FIRST);
+  const bytes = new TextEncoder().encode(longest).length;
   if (bytes > MAX_FRAME_BYTES) {
     throw new RequestError(8, `this message takes ${bytes} bytes, at most ${MAX_FRAME_BYTES} pass`);
   }
@@ -686,8 +753,8 @@ function unexpected(request: string, answer: ServerMessage): RequestError {
   return new RequestError(4, `${request} was answered with msgid ${answer.msgid}`);
 }
 
-/** 80 random bits: two runs of a client never share a cid. */
-function randomPrefix(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(10));
-  return `${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}-`;
+/** 64 random bits: two runs of a client never share a cid. */
+function randomText(): string {
+  const words = crypto.getRandomValues(new Uint32Array(2));
+  return Array.from(words, (word) => word.toString(36).padStart(7, "0")).join("");
 }

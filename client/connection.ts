@@ -41,6 +41,8 @@ export interface ConnectionOptions {
   readonly address: Address;
   readonly clock: Clock;
   readonly want: readonly Want[];
+  /** Name of this device: a token is good on it only. */
+  readonly device: string;
   readonly connectTimeoutMs: number;
   readonly requestTimeoutMs: number;
   /** An outage longer than this ends the retries. */
@@ -140,6 +142,12 @@ export class Connection {
     this.#credentials = { token: undefined, login: undefined };
     this.#stopHeartbeat?.();
     if (this.#state === "online") this.#set("connected", "");
+  }
+
+  /** What logs in again after a refused token. */
+  passwordChanged(password: string): void {
+    const { token, login } = this.#credentials;
+    if (login !== undefined) this.#credentials = { token, login: { ...login, password } };
   }
 
   /** Sends a message that has no answer. False when not connected. */
@@ -330,11 +338,12 @@ export class Connection {
     const resumed = "token" in how;
     const login = resumed ? this.#credentials.login : how.login;
     this.#signIn = { req, resumed, login };
-    const { want } = this.#options;
+    const { want, device } = this.#options;
+    const common = { v: 2, want, ...(device !== "" && { device }), req };
     socket.send(
       resumed
-        ? { msgid: MSGID.RESUME, v: 2, token: how.token, want, req }
-        : { msgid: MSGID.LOGIN, v: 2, ...how.login, want, req },
+        ? { msgid: MSGID.RESUME, token: how.token, ...common }
+        : { msgid: MSGID.LOGIN, ...how.login, ...common },
     );
     try {
       const message = await answer;

@@ -1,9 +1,10 @@
 /**
- * The outbox on disk: an append-only file of what was queued and what is done.
+ * The outbox on disk: an append-only file of what was queued, first sent, and done.
  *
  * Invariants: `append` resolves only after its line is on disk (fsync, one for all lines of a turn);
  * a line torn by a crash spoils only itself; a lost "done" line merely makes the chat be sent again
- * under its old cid, which the server recognises. One process owns a journal (lock file beside it).
+ * under its old cid, which the server recognises; a lost "first" line makes it count as never sent.
+ * One process owns a journal (lock file beside it).
  */
 
 import { z } from "zod";
@@ -14,6 +15,7 @@ import type { Outgoing } from "./outbox.ts";
 /** Done lines that make a rewrite worth its cost. */
 const COMPACT_AFTER_DONE = 1_024;
 
+const FirstSending = z.object({ at: z.number(), seen: z.string() });
 const Queued = z.object({
   q: z.object({
     cid: z.string().min(1),
@@ -22,10 +24,12 @@ const Queued = z.object({
     groupid: z.int().nonnegative(),
     msg: z.string().min(1),
     at: z.number(),
+    first: FirstSending.optional(),
   }),
 });
+const First = z.object({ f: z.string(), ...FirstSending.shape });
 const Done = z.object({ d: z.string() });
-const Line = z.union([Queued, Done]);
+const Line = z.union([Queued, First, Done]);
 
 /** What {@linkcode Journal.open} found. */
 export interface OpenedJournal {
@@ -88,6 +92,13 @@ export class Journal {
     this.#write();
     waiter.promise.catch(() => this.#live.delete(chat.cid));
     return waiter.promise;
+  }
+
+  /** Notes how a chat was first sent. Written soon, without waiting for the disk. */
+  first({ cid, first }: Outgoing): void {
+    if (this.#closed || first === undefined || !this.#live.has(cid)) return;
+    this.#lines.push(JSON.stringify({ f: cid, ...first } satisfies z.infer<typeof First>));
+    this.#write();
   }
 
   /** Notes that a chat needs no sending any more. Written soon, without waiting for the disk. */
@@ -159,8 +170,14 @@ function read(text: string): { waiting: Outgoing[]; damagedLines: number } {
     if (line === "") continue;
     const parsed = Line.safeParse(parseJson(line));
     if (!parsed.success) damagedLines++;
-    else if ("q" in parsed.data) waiting.set(parsed.data.q.cid, parsed.data.q);
-    else waiting.delete(parsed.data.d);
+    else if ("q" in parsed.data) {
+      const { first, ...chat } = parsed.data.q;
+      waiting.set(chat.cid, first === undefined ? chat : { ...chat, first });
+    } else if ("f" in parsed.data) {
+      const { f, ...first } = parsed.data;
+      const chat = waiting.get(f);
+      if (chat !== undefined) chat.first ??= first;
+    } else waiting.delete(parsed.data.d);
   }
   return { waiting: [...waiting.values()], damagedLines };
 }

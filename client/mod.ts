@@ -28,6 +28,6 @@ export type {
   Session,
   Target,
 } from "./events.ts";
-export type { Outgoing } from "./outbox.ts";
+export type { FirstSending, Outgoing } from "./outbox.ts";
 export { ConnectionLost, OutboxFull, OutboxInUse, RequestError } from "./errors.ts";
 export type { Clock } from "./clock.ts";

@@ -7,6 +7,14 @@
 
 import { OutboxFull } from "./errors.ts";
 
+/** What a chat's sender knew when it first went to the wire; told to the server when it goes again. */
+export interface FirstSending {
+  /** By the server's clock, epoch ms; rather too early than too late. */
+  readonly at: number;
+  /** The greatest `mid` that had come; "" for none. */
+  readonly seen: string;
+}
+
 /** A chat that waits for its CHAT_ACK. */
 export interface Outgoing {
   /** The sender's id of it: unique for ever, kept across every sending. */
@@ -21,6 +29,8 @@ export interface Outgoing {
   readonly msg: string;
   /** When it was queued, epoch ms. */
   readonly at: number;
+  /** Set when it first goes to the wire, and never again. */
+  first?: FirstSending;
 }
 
 /** An outgoing chat with what the outbox knows of it. */

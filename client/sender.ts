@@ -10,7 +10,7 @@
 import { type ChatAck, type ErrorMessage, MSGID } from "@chat/wire/messages.ts";
 import { Backoff } from "./backoff.ts";
 import type { Clock } from "./clock.ts";
-import type { Outbox, Outgoing } from "./outbox.ts";
+import type { FirstSending, Outbox, Outgoing } from "./outbox.ts";
 
 /** First wait after a refusal is up to this, in ms; doubled by every refusal in a row. */
 const REFUSED_BASE_MS = 200;
@@ -21,6 +21,10 @@ const REFUSED_CAP_MS = 10_000;
 export interface SenderHandlers {
   /** Sends JSON text; false when there is no connection. */
   send(text: string): boolean;
+  /** What is known at `now`, the client's time; undefined when the server's clock is not. */
+  moment(now: number): FirstSending | undefined;
+  /** A chat has gone to the wire for the first time. */
+  onFirst(chat: Outgoing): void;
   /** The server has not acknowledged in time: the connection is of no use. */
   onStalled(): void;
   onSent(chat: Outgoing, ack: ChatAck): void;
@@ -71,8 +75,10 @@ export class Sender {
     while (true) {
       const entry = this.#outbox.take(now);
       if (entry === undefined) break;
+      const { chat, attempts } = entry;
       // A connection that is gone ends in `stop`, and `start` sends this again.
-      if (!this.#handlers.send(encodeChat(entry.chat, entry.attempts))) break;
+      if (!this.#handlers.send(encodeChat(chat, attempts, chat.first))) break;
+      if (chat.first === undefined) this.#goesFirst(chat, now);
     }
     this.#watch();
   }
@@ -105,6 +111,13 @@ export class Sender {
     this.pump();
   }
 
+  #goesFirst(chat: Outgoing, now: number): void {
+    const first = this.#handlers.moment(now);
+    if (first === undefined) return;
+    chat.first = first;
+    this.#handlers.onFirst(chat);
+  }
+
   /** One timer for the oldest chat on the wire. */
   #watch(): void {
     const oldest = this.#outbox.oldestSentAt();
@@ -126,13 +139,15 @@ export class Sender {
  * A chat as it goes over the wire. `req` numbers its sendings, so that a late refusal of an earlier
  * one is not taken for its own.
  *
- * @param attempt Which sending this is, from 1.
+ * @param attempt Which sending of this run it is, from 1.
+ * @param first When it was first sent; undefined when this is the first time.
  */
-export function encodeChat(chat: Outgoing, attempt: number): string {
+export function encodeChat(chat: Outgoing, attempt: number, first?: FirstSending): string {
   const head = chat.groupid === 0
     ? `{"msgid":${MSGID.ONE_CHAT},"toid":${chat.toid}`
     : `{"msgid":${MSGID.GROUP_CHAT},"groupid":${chat.groupid}`;
-  return `${head},"cid":${JSON.stringify(chat.cid)},"req":${attempt},"msg":${
-    JSON.stringify(chat.msg)
-  }}`;
+  const seen = first === undefined || first.seen === "" ? "" : `,"seen":"${first.seen}"`;
+  const again = first === undefined ? "" : `,"at":${first.at}${seen}`;
+  const text = JSON.stringify(chat.msg);
+  return `${head},"cid":${JSON.stringify(chat.cid)},"req":${attempt}${again},"msg":${text}}`;
 }
