@@ -62,7 +62,9 @@ export class HybridClock {
     }
     // Ids of this clock's own past may have the prefix: a suffix of its own keeps this one unique.
     const random = crypto.getRandomValues(new Uint8Array(ORIGIN_CHARS));
-    return prefix + Array.from(random, (n) => ALPHABET.charAt(n & 31)).join("");
+    const mid = prefix + Array.from(random, (n) => ALPHABET.charAt(n & 31)).join("");
+    this.observe(mid); // its sender's next message sorts after it, also when `after` is ahead of us
+    return mid;
   }
 
   /** Moves past `mid`, as seen in a message of another clock. */

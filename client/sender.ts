@@ -146,7 +146,9 @@ export function encodeChat(chat: Outgoing, attempt: number, first?: FirstSending
   const head = chat.groupid === 0
     ? `{"msgid":${MSGID.ONE_CHAT},"toid":${chat.toid}`
     : `{"msgid":${MSGID.GROUP_CHAT},"groupid":${chat.groupid}`;
-  const seen = first === undefined || first.seen === "" ? "" : `,"seen":"${first.seen}"`;
+  const seen = first === undefined || first.seen === ""
+    ? ""
+    : `,"seen":${JSON.stringify(first.seen)}`;
   const again = first === undefined ? "" : `,"at":${first.at}${seen}`;
   const text = JSON.stringify(chat.msg);
   return `${head},"cid":${JSON.stringify(chat.cid)},"req":${attempt}${again},"msg":${text}}`;

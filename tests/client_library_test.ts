@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { deadline } from "@std/async/deadline";
+import { join } from "@std/path";
 import { MSGID } from "@chat/wire/messages.ts";
 import { type Clock, systemClock } from "../client/clock.ts";
 import {
@@ -11,7 +12,7 @@ import {
   OutboxFull,
   RequestError,
 } from "../client/mod.ts";
-import { Peer, PeerListener } from "./client_peer.ts";
+import { type Frame, Peer, PeerListener } from "./client_peer.ts";
 
 /** Real time; every back-off is as short as it may be. */
 const hasty: Clock = { ...systemClock, random: () => 0 };
@@ -219,6 +220,83 @@ Deno.test("chats without acknowledgement are sent again after a lost connection,
   assertEquals([login.msgid, login.token], [MSGID.RESUME, "token-1"]);
   assertEquals(resent.map((f) => [f.cid, f.msg]), [[sent[1]?.cid, "b"], [sent[2]?.cid, "c"]]);
   assertEquals(acks.map((ack) => ack.mid), [mid(1), mid(2), mid(3)]);
+});
+
+Deno.test("a chat sent again says when it was first sent by the server's clock, and what was known then", async () => {
+  const now = Date.now() + 3_600_000;
+  await using at = await scene({}, { now });
+  await at.peer.send(push(7));
+  await event(at.events, "message");
+
+  await at.client.sendTo(2, "a");
+  const first = await at.peer.expect(MSGID.ONE_CHAT);
+  await at.peer.send(push(8));
+  await event(at.events, "message");
+  await at.peer[Symbol.asyncDispose]();
+  await using again = await at.listener.accept();
+  await again.logIn({ now });
+  const second = await again.expect(MSGID.ONE_CHAT);
+
+  assertEquals([first.at, first.seen, second.seen], [undefined, undefined, mid(7)]);
+  assert(typeof second.at === "number" && Math.abs(second.at - now) < 10_000, `${second.at}`);
+});
+
+Deno.test("the device's name goes with every login and resume", async () => {
+  using listener = new PeerListener();
+  const connecting = connect({ port: listener.port, clock: hasty, device: "laptop" });
+  const peer = await listener.accept();
+  const client = await connecting;
+  const login = client.login({ name: "alice", password: "secret" });
+  const first = await peer.logIn();
+  await login;
+  await peer[Symbol.asyncDispose]();
+  await using again = await listener.accept();
+  const second = await again.logIn();
+  await client.close();
+
+  assertEquals([first.device, second.device], ["laptop", "laptop"]);
+});
+
+Deno.test("what was first sent before the end of the process is told by the next one", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "client-test-" });
+  const outboxFile = join(dir, "outbox");
+  const now = Date.now();
+  const run = async (act: (client: Client, peer: Peer) => Promise<void>) => {
+    await using at = await scene({ outboxFile }, { now });
+    await act(at.client, at.peer);
+  };
+  let chats: Frame[] = [];
+
+  await run(async (client, peer) => {
+    await peer.send(push(7));
+    await event(client[Symbol.asyncIterator](), "message");
+    await client.sendTo(2, "sent");
+    await peer.nextChat();
+  });
+  await run(async (_, peer) => {
+    chats = [await peer.nextChat()];
+  });
+  await Deno.remove(dir, { recursive: true });
+
+  assertEquals(chats.map((chat) => [typeof chat.at, chat.seen]), [["number", mid(7)]]);
+});
+
+Deno.test("a client's ids grow with time", async () => {
+  await using at = await scene();
+  const cids: string[] = [];
+
+  for (let n = 0; n < 40; n++) {
+    cids.push((await at.client.sendTo(2, "hello")).cid);
+    if (n % 10 === 9) {
+      const began = Date.now();
+      while (Date.now() === began); // the next group is of a later ms
+    }
+  }
+
+  const groups = [0, 10, 20, 30].map((from) => cids.slice(from, from + 10).toSorted());
+  assertEquals(groups.flat(), cids.toSorted());
+  assertEquals(new Set(cids).size, 40);
+  assert(cids.every((cid) => cid.length <= 32));
 });
 
 Deno.test("after a passing refusal everything from it on is sent again in order", async () => {

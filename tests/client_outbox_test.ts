@@ -161,6 +161,28 @@ Deno.test("what was queued and not done is there when the outbox file is opened 
   assertEquals((await Deno.stat(path)).mode?.toString(8).slice(-3), "600");
 });
 
+Deno.test("how a chat was first sent is kept with it, also when the file is written anew", async () => {
+  await using dir = await directory();
+  const path = join(dir.path, "outbox");
+  const { journal } = await Journal.open(path);
+  const first = { at: 5, seen: "01A" };
+  const [sent, unsent] = [chat("sent"), chat("unsent")];
+
+  await Promise.all([journal.append(sent), journal.append(unsent)]);
+  sent.first = first;
+  journal.first(sent);
+  await journal.close();
+  const waiting = [];
+  for (let n = 0; n < 2; n++) {
+    const again = await Journal.open(path); // writes the file anew
+    await again.journal.close();
+    waiting.push(again.waiting);
+  }
+
+  assertEquals(waiting[0], [{ ...chat("sent"), first }, chat("unsent")]);
+  assertEquals(waiting[1], waiting[0]);
+});
+
 Deno.test("a line that a crash has torn spoils only itself", async () => {
   await using dir = await directory();
   const path = join(dir.path, "outbox");

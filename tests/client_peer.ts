@@ -44,6 +44,14 @@ export class Peer implements AsyncDisposable {
     }
   }
 
+  /** The next chat; receipts before it are passed over. */
+  async nextChat(): Promise<Frame> {
+    while (true) {
+      const frame = await this.next();
+      if (frame.msgid !== MSGID.RECV_ACK) return frame;
+    }
+  }
+
   /** The next frame, which must have this msgid. */
   async expect(msgid: number): Promise<Frame> {
     const frame = await this.next();

@@ -36,7 +36,7 @@ interface Draft {
   readonly seen?: string | undefined;
 }
 
-/** A first attempt longer ago than this counts for nothing, ms: the past is not for writing. */
+/** A first attempt further away than this counts for nothing, ms: the past is not for writing. */
 const MAX_RESENT_MS = 10 * 60_000;
 
 // ONE_CHAT toid, cid, msg → CHAT_ACK when durable | NO_SUCH_TARGET | TRY_LATER
@@ -216,8 +216,9 @@ function stamp({ at, seen = "" }: Draft, prev: string, host: Host): string {
   const now = host.clock.now();
   // A `seen` of the future would push everything after it there.
   const known = seen === "" || midTime(seen) <= now + MAX_RESENT_MS;
-  if (at > now || now - at > MAX_RESENT_MS || !known) return host.hlc.next();
-  return host.hlc.resent(at, prev, seen);
+  if (Math.abs(now - at) > MAX_RESENT_MS || !known) return host.hlc.next();
+  // The clock of the node that had it first may be ahead of ours.
+  return host.hlc.resent(Math.min(at, now), prev, seen);
 }
 
 /**
