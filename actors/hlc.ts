@@ -17,9 +17,14 @@ const PREFIX_CHARS = TIME_CHARS + COUNTER_CHARS;
 /** Counter values within one ms; the clock borrows the next ms when they run out. */
 const MAX_COUNTER = 32 ** COUNTER_CHARS;
 
+/** So many random bytes. */
+export type RandomBytes = (count: number) => Uint8Array;
+const cryptoBytes: RandomBytes = (count) => crypto.getRandomValues(new Uint8Array(count));
+
 /** Gives message ids; one per thread that stamps messages. */
 export class HybridClock {
   readonly #now: () => number;
+  readonly #random: RandomBytes;
   readonly #origin: string;
   #time = 0;
   #counter = 0;
@@ -27,16 +32,12 @@ export class HybridClock {
 
   /**
    * @param now Wall time, epoch ms.
-   * @param random 55 bits' worth of randomness, as 11 numbers below 32.
+   * @param random Tells this clock's ids from every other's; five bits of each byte count.
    */
-  constructor(
-    now: () => number,
-    random: Uint8Array = crypto.getRandomValues(new Uint8Array(ORIGIN_CHARS)),
-  ) {
+  constructor(now: () => number, random: RandomBytes = cryptoBytes) {
     this.#now = now;
-    let origin = "";
-    for (let i = 0; i < ORIGIN_CHARS; i++) origin += ALPHABET[(random[i] ?? 0) & 31];
-    this.#origin = origin;
+    this.#random = random;
+    this.#origin = this.#suffix();
   }
 
   /** A new id, greater than every id given or observed before. */
@@ -75,6 +76,10 @@ export class HybridClock {
     const counter = decode(mid, TIME_CHARS, TIME_CHARS + COUNTER_CHARS);
     if (time > this.#time) this.#set(time, counter);
     else if (time === this.#time && counter > this.#counter) this.#counter = counter;
+  }
+
+  #suffix(): string {
+    return Array.from(this.#random(ORIGIN_CHARS), (n) => ALPHABET.charAt(n & 31)).join("");
   }
 
   #set(time: number, counter: number): void {

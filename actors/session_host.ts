@@ -11,7 +11,7 @@ import { dispatch, refuse, RETRY_AFTER_MS } from "./dispatch.ts";
 import { GroupCache } from "./group_cache.ts";
 import type { Answer, Host, SessionSettings } from "./handlers/types.ts";
 import type { GuardMessage } from "./guard.ts";
-import { HybridClock } from "./hlc.ts";
+import { HybridClock, type RandomBytes } from "./hlc.ts";
 import {
   DONE_COLUMNS,
   IN_COLUMNS,
@@ -60,8 +60,8 @@ export interface HostOptions {
   /** Runs at the end of the turn. */
   readonly later: (fn: () => void) => void;
   readonly log: (text: string, error?: unknown) => void;
-  /** Randomness of message ids; fixed in simulation. */
-  readonly random?: Uint8Array;
+  /** Randomness of message ids; seeded in simulation. */
+  readonly random?: RandomBytes;
 }
 
 /** Every session is checked for pending rows about this often, ms, spread over the interval. */
