@@ -70,6 +70,10 @@ export class ClientV2 implements WireClient {
   #waiting = false;
   #rest = "";
   #count = 0;
+  /** The server's clock less ours, ms, when it was last told. */
+  #aheadMs: number | undefined;
+  /** The greatest `mid` that has come. */
+  #seen = "";
 
   constructor(id: UserId, world: ClientWorld, settings: ClientSettings) {
     this.id = id;
@@ -85,7 +89,11 @@ export class ClientV2 implements WireClient {
     this.#sender = new Sender(this.#outbox, this.#clock, ACK_MS, {
       send: (text) => this.#send(text),
       onStalled: () => this.#drop("no acknowledgement in time"),
+      moment: (now) =>
+        this.#aheadMs === undefined ? undefined : { at: now + this.#aheadMs, seen: this.#seen },
+      onFirst: () => {},
       onSent: (chat, ack) => {
+        this.#sawMid(ack.mid);
         world.ledger.acked(chat.msg, ack.mid);
         this.#note(`has the ack of ${chat.msg}`);
       },
@@ -304,6 +312,7 @@ export class ClientV2 implements WireClient {
     this.onlineSince = this.#world.scheduler.now;
     this.#attempts = 0;
     this.#token = ack.token;
+    this.#aheadMs = ack.now === undefined ? undefined : ack.now - this.#clock.now();
     this.presence.clear();
     for (const friend of ack.friends ?? []) this.#sees(friend);
     for (const group of ack.groups ?? []) for (const user of group.users) this.#sees(user);
@@ -319,6 +328,7 @@ export class ClientV2 implements WireClient {
   #onChat(mid: string, from: UserId, cid: string, key: string, back: Target): void {
     const { ledger, random, scheduler } = this.#world;
     this.#world.pushed(this, mid);
+    this.#sawMid(mid);
     const knownMid = this.#dedupe.seen(mid);
     const knownCid = this.#dedupe.seen(`${from}:${cid}`);
     const repeat = (knownMid || knownCid) && !this.#settings.noDedupe;
@@ -331,6 +341,10 @@ export class ClientV2 implements WireClient {
     if (repeat || this.#depthOf(key) >= MAX_DEPTH) return;
     if (!random.chance(this.#settings.replyRate)) return;
     this.#clock.after(random.between(0, 300), () => this.say(back, { key, mid }));
+  }
+
+  #sawMid(mid: string): void {
+    if (mid > this.#seen) this.#seen = mid;
   }
 
   #depthOf(key: string): number {

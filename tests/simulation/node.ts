@@ -272,7 +272,7 @@ export class SimNode implements Owner {
       },
       later: thread.later,
       log: (text, error) => this.#logged(thread, text, error),
-      random: random.bytes(11),
+      random: (count) => random.bytes(count),
     };
     const host = new SessionHost(thread.system, options);
     breakHost?.(host);
