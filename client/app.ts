@@ -8,6 +8,7 @@ import type { Clock } from "./clock.ts";
 import { helpLines, type Invocation } from "./commands.ts";
 import { OPTIONS } from "./complete.ts";
 import { keyOf, resolve, titleOf } from "./directory.ts";
+import { ConnectionLost } from "./errors.ts";
 import type { ClientEvent, Message, Target } from "./events.ts";
 import type { Profile, ProfileData } from "./profile.ts";
 import { idOrName, inWords } from "./script.ts";
@@ -33,11 +34,13 @@ const PAGE = 50;
 const SAVE_DELAY_MS = 1_000;
 /** TYPING is sent at most this often, in ms. */
 const TYPING_EVERY_MS = 3_000;
+/** How long unsent messages may hold up a logout, in ms. */
+const LOGOUT_FLUSH_MS = 2_000;
 /** Longest text of a notification, in columns. */
 const ALERT_COLUMNS = 120;
 
 /** Why the program ends, or goes back to the login. */
-export type Outcome = "quit" | "logout" | "login_needed" | "terminated";
+export type Outcome = "quit" | "logout" | "login_needed" | "deleted" | "terminated";
 
 /** What shows an {@linkcode App}. */
 export interface AppView {
@@ -45,6 +48,8 @@ export interface AppView {
   changed(action: Action, before: State): void;
   /** Something for the user came while they looked elsewhere. */
   alert(title: string, text: string): void;
+  /** Asks for something that is not shown while it is typed; undefined when the user gives up. */
+  askSecret(question: string): Promise<string | undefined>;
   /** A text that could not be queued goes back to where it was written. */
   giveBack(text: string): void;
   /** The program ends, or a login is needed. */
@@ -70,6 +75,8 @@ export class App {
   #state: State = INITIAL;
   #cancelSave: (() => void) | undefined;
   #typedAt = 0;
+  /** The session is about to end because the user wants it. */
+  #isDeleting = false;
 
   constructor({ client, clock, profile, saved, view }: AppOptions) {
     this.#client = client;
@@ -123,7 +130,7 @@ export class App {
       if (current !== undefined) this.#loadLatest(current.target);
     } else if (event.type === "message") {
       this.#saveSoon();
-    } else if (event.type === "connection" && event.loginNeeded === true) {
+    } else if (event.type === "connection" && event.loginNeeded === true && !this.#isDeleting) {
       this.#view.end("login_needed");
     }
   }
@@ -250,9 +257,17 @@ export class App {
         return this.dispatch({ type: "clear" });
       case "reconnect":
         return client.reconnect();
+      case "passwd":
+        return await this.#changePassword();
+      case "deleteaccount": {
+        const { name = "" } = this.#state.me ?? {};
+        const question = `Delete the account ${name} for ever? Its password: `;
+        const password = await this.#view.askSecret(question);
+        if (password === undefined || password === "") return;
+        return await this.#deleteAccount(password);
+      }
       case "logout":
-        await client.drained(2_000);
-        await client.logout();
+        await this.#logOut();
         this.#saved = withoutToken(this.#saved);
         return this.#view.end("logout");
       case "quit":
@@ -269,6 +284,37 @@ export class App {
       default:
         return invocation satisfies never;
     }
+  }
+
+  /** Without a server the token is forgotten here; there it expires by itself. */
+  async #logOut(): Promise<void> {
+    await this.#client.drained(LOGOUT_FLUSH_MS);
+    try {
+      await this.#client.logout();
+    } catch (error) {
+      if (!(error instanceof ConnectionLost)) throw error;
+    }
+  }
+
+  async #deleteAccount(password: string): Promise<void> {
+    this.#isDeleting = true;
+    try {
+      await this.#client.deleteAccount(password);
+      this.#view.end("deleted");
+    } finally {
+      this.#isDeleting = false;
+    }
+  }
+
+  async #changePassword(): Promise<void> {
+    const ask = (question: string) => this.#view.askSecret(question);
+    const old = await ask("The old password: ");
+    const fresh = old === undefined ? undefined : await ask("The new password: ");
+    const again = fresh === undefined ? undefined : await ask("The new password once more: ");
+    if (old === undefined || fresh === undefined || again === undefined) return;
+    if (fresh !== again) return this.#notice("The two passwords differ.", "error");
+    await this.#client.changePassword(old, fresh);
+    this.#notice("The password is changed. Everywhere else it is asked for again.");
   }
 
   async #sendTo(who: string, text: string): Promise<void> {

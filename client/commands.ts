@@ -28,6 +28,8 @@ export interface CommandSpec {
   readonly classic?: string;
   /** Of the classic grammar alone: not offered otherwise. */
   readonly isClassic?: true;
+  /** Left out of the list of /help. */
+  readonly isRare?: true;
   /** Where it makes sense; both when absent. */
   readonly only?: "interactive" | "script";
 }
@@ -145,6 +147,8 @@ export const COMMANDS = {
     help: "print events for so long, or for ever",
     only: "script",
   },
+  passwd: { args: [], help: "change the password" },
+  deleteaccount: { args: [], help: "delete the account for ever", isRare: true },
   logout: { args: [], help: "log out and forget the saved login", aliases: ["loginout"] },
   quit: { args: [], help: "leave; next time you are in again", aliases: ["exit", "q"] },
   help: {
@@ -355,7 +359,8 @@ export function helpLines(mode: "interactive" | "script", about?: string): strin
     return [`${usage(name)}: ${spec.help}`, ...aliases, ...classic];
   }
   const shown = COMMAND_LIST.filter(([, spec]) =>
-    (spec.only === undefined || spec.only === mode) && spec.isClassic !== true
+    (spec.only === undefined || spec.only === mode) && spec.isClassic !== true &&
+    spec.isRare !== true
   );
   const columns = Math.max(...shown.map(([name]) => usage(name).length)) + 2;
   return [

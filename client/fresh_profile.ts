@@ -14,6 +14,7 @@ export function freshProfile(
     readonly ca: string | undefined;
   },
   session: Session,
+  device: string,
 ): ProfileData {
   return {
     version: 1,
@@ -23,6 +24,7 @@ export function freshProfile(
     ...(place.ca !== undefined && { ca: place.ca }),
     name: session.name,
     id: session.id,
+    device,
     token: session.token,
     open: [],
     unread: {},

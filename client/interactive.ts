@@ -52,6 +52,11 @@ export async function runInteractive(flags: Flags, env: Env): Promise<number> {
       const outcome = await show(run, profile, { input, screen, terminal, isPlain });
       if (outcome === "quit") return 0;
       if (outcome === "terminated") return 143;
+      if (outcome === "deleted") {
+        await profile.forget();
+        say("The account is deleted.");
+        return 0;
+      }
       input.raw(true);
       say(outcome === "logout" ? "You are logged out." : "The saved login is no longer valid.");
       saved = (await profile.load()).data;
@@ -90,7 +95,9 @@ async function enter(
   say: (text: string) => void,
 ): Promise<Entered | undefined> {
   const events = new EventRelay();
+  const device = saved?.device ?? crypto.randomUUID();
   const common = {
+    device,
     outboxFile: profile.outboxFile,
     onEvent: events.take,
     tls: await readTls(flags, saved),
@@ -115,9 +122,12 @@ async function enter(
   });
   if (signedIn === undefined) return undefined;
   const { client, session } = signedIn;
-  const known = saved?.id === session.id ? saved : freshProfile({ ...flags, ...place }, session);
+  const known = saved?.id === session.id
+    ? saved
+    : freshProfile({ ...flags, ...place }, session, device);
   const data = {
     ...known,
+    device,
     ...signedIn.place,
     id: session.id,
     name: session.name,
@@ -145,6 +155,7 @@ async function show(
     ? new Plain({
       input,
       print: (line) => terminal.writeNow(`${line}\n`),
+      ask: asker(input, terminal.writeNow),
       end,
       ring: () => terminal.writeNow("\x07"),
     })
@@ -175,7 +186,7 @@ async function show(
   const outcome = await ended;
   ignore();
   await view.stop();
-  await client.close(outcome === "login_needed" ? 0 : LEAVE_FLUSH_MS);
+  await client.close(outcome === "quit" ? LEAVE_FLUSH_MS : 0);
   await app.close();
   return outcome;
 }

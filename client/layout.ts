@@ -6,7 +6,7 @@
 
 import { titleOf } from "./directory.ts";
 import type { Editor } from "./editor.ts";
-import { inputRows } from "./input_rows.ts";
+import { type InputRows, inputRows } from "./input_rows.ts";
 import { nameColumns, rowsOf } from "./message_rows.ts";
 import { type Anchor, type Column, windowAt } from "./scroll.ts";
 import { type Conversation, currentOf, type State } from "./state.ts";
@@ -25,6 +25,8 @@ export interface View {
   readonly homeUp: number;
   /** Takes the status line's place: a question, candidates of a completion. */
   readonly hint: string | undefined;
+  /** Takes the input's place: a question whose answer is not shown. */
+  readonly question: string | undefined;
   /** `host:port`. */
   readonly server: string;
 }
@@ -51,8 +53,7 @@ interface Areas {
 /** Lays everything out. `now` is for the countdown to a reconnect, epoch ms. */
 export function layout(state: State, view: View, size: Size, now: number): Frame {
   const columns = Math.max(4, size.columns);
-  const maxInput = Math.max(1, Math.min(8, Math.floor(size.rows / 3)));
-  const input = inputRows(view.editor, promptOf(state), columns, maxInput);
+  const input = inputOf(state, view, size);
   const areas = share(size.rows, input.rows.length);
   const rows: Row[] = [];
   if (areas.title > 0) rows.push(bar(titleSpans(state, view), columns));
@@ -74,10 +75,17 @@ export function layout(state: State, view: View, size: Size, now: number): Frame
 
 /** Height of the message area, for scrolling by pages. */
 export function messageHeight(state: State, view: View, size: Size): number {
+  return share(size.rows, inputOf(state, view, size).rows.length).messages;
+}
+
+function inputOf(state: State, view: View, size: Size): InputRows {
   const columns = Math.max(4, size.columns);
-  const maxInput = Math.max(1, Math.min(8, Math.floor(size.rows / 3)));
-  const input = inputRows(view.editor, promptOf(state), columns, maxInput);
-  return share(size.rows, input.rows.length).messages;
+  if (view.question !== undefined) {
+    const text = truncate(view.question, columns - 1);
+    return { rows: [[{ text, style: { bold: true } }]], cursor: { row: 0, column: width(text) } };
+  }
+  const maxRows = Math.max(1, Math.min(8, Math.floor(size.rows / 3)));
+  return inputRows(view.editor, promptOf(state), columns, maxRows);
 }
 
 function share(rows: number, input: number): Areas {

@@ -11,6 +11,7 @@ import type { Input } from "./keys.ts";
 import type { Line } from "./lines.ts";
 import { clock } from "./message_rows.ts";
 import { type Action, conversationOf, currentOf, type State } from "./state.ts";
+import type { Ask } from "./prompt.ts";
 import type { TerminalInput } from "./terminal_input.ts";
 import { safe, safeLine } from "./text.ts";
 
@@ -22,6 +23,8 @@ export interface PlainOptions {
   readonly input: TerminalInput;
   /** Prints one line. */
   readonly print: (line: string) => void;
+  /** Asks on a line without echo. */
+  readonly ask: Ask;
   readonly end: (outcome: Outcome) => void;
   /** Rings the terminal's bell. */
   readonly ring: () => void;
@@ -44,9 +47,25 @@ export class Plain implements AppView {
   start(app: App): void {
     this.#app = app;
     const { input, print } = this.#options;
-    input.raw(false);
     print("Type /help for commands, /open NAME to talk, Ctrl-D to leave.");
-    input.take((event) => this.#onInput(app, event), () => this.#options.end("quit"));
+    input.raw(false);
+    this.#listen(app);
+  }
+
+  #listen(app: App): void {
+    this.#options.input.take(
+      (event) => this.#onInput(app, event),
+      () => this.#options.end("quit"),
+    );
+  }
+
+  async askSecret(question: string): Promise<string | undefined> {
+    const { input, ask } = this.#options;
+    input.raw(true);
+    const answer = await ask(question, { secret: true });
+    input.raw(false);
+    if (this.#app !== undefined) this.#listen(this.#app);
+    return answer;
   }
 
   /** Gives it back. */

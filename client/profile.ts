@@ -17,6 +17,8 @@ const Stored = z.object({
   ca: z.string().optional(),
   name: z.string().min(1),
   id: z.int().positive(),
+  /** Name of this device, random: the token is good on it only. */
+  device: z.string().min(1).max(64),
   /** Logs in without a password; absent after a logout. */
   token: z.string().optional(),
   /** Open conversations, `u2` or `g1`, in order. */
@@ -109,6 +111,18 @@ export class Profile {
     const damaged = `${this.#file}.damaged`;
     await Deno.rename(this.#file, damaged);
     return { data: undefined, damaged };
+  }
+
+  /** Forgets everything but the inputs. */
+  async forget(): Promise<void> {
+    await this.#saving;
+    for (const file of [this.#file, this.outboxFile]) {
+      try {
+        await Deno.remove(file);
+      } catch (error) {
+        if (!(error instanceof Deno.errors.NotFound)) throw error;
+      }
+    }
   }
 
   /** Remembers. Calls that overlap are done one after the other. */

@@ -28,13 +28,14 @@ export async function runScript(
     : await Profile.open(configDirectory(env), flags.profile);
   const saved = (await profile?.load())?.data;
   const password = await passwordOf(flags, env, saved);
+  const device = profile === undefined ? undefined : saved?.device ?? crypto.randomUUID();
   const output = new LineWriter();
   // The script is made after the client, and before a login brings anything of interest.
   const running: { script?: Script } = {};
   let saving = Promise.resolve();
   const remember = (session: Session) => {
-    if (profile === undefined) return;
-    const base = saved ?? freshProfile(flags, session);
+    if (profile === undefined || device === undefined) return;
+    const base = saved ?? freshProfile(flags, session, device);
     const data: ProfileData = { ...base, id: session.id, name: session.name, token: session.token };
     saving = profile.save(data);
   };
@@ -49,6 +50,7 @@ export async function runScript(
       port: flags.port ?? saved?.port ?? 6000,
       tls: await readTls(flags, saved),
       onEvent,
+      device,
       ...(profile !== undefined && { outboxFile: profile.outboxFile }),
     });
   } catch (error) {

@@ -41,6 +41,13 @@ export interface ScriptOptions {
   readonly password: string | undefined;
 }
 
+/** Passwords for one command: of the JSON command, or `CHAT_PASSWORD`. */
+interface Secrets {
+  readonly password: string | undefined;
+  /** The new one of `passwd`. */
+  readonly fresh: string | undefined;
+}
+
 interface Command {
   readonly line: number;
   /** The caller's own mark of a JSON command, echoed. */
@@ -137,8 +144,11 @@ export class Script {
     if (!parsed.ok) return this.#error(command, undefined, new RequestError(4, parsed.error));
     const { invocation } = parsed;
     try {
-      const password = typeof object?.password === "string" ? object.password : undefined;
-      const result = await this.#run(invocation, command, password ?? this.#options.password);
+      const secrets = {
+        password: textOf(object?.password) ?? this.#options.password,
+        fresh: textOf(object?.new),
+      };
+      const result = await this.#run(invocation, command, secrets);
       if (result !== undefined) this.#ok(command, invocation.command, result);
     } catch (error) {
       this.#error(command, invocation.command, error);
@@ -149,7 +159,7 @@ export class Script {
   async #run(
     invocation: Invocation,
     command: Command,
-    password: string | undefined,
+    { password, fresh }: Secrets,
   ): Promise<object | undefined> {
     const client = this.#client;
     switch (invocation.command) {
@@ -211,6 +221,12 @@ export class Script {
         });
         return { id: session.id, name: session.name };
       }
+      case "passwd":
+        await client.changePassword(needed(password), needed(fresh, '"new"'));
+        return {};
+      case "deleteaccount":
+        await client.deleteAccount(needed(password));
+        return {};
       case "sync":
         await this.#sync(seconds(invocation.args.seconds));
         return {};
@@ -417,11 +433,15 @@ function seconds(text: string | undefined): number {
   return text === undefined ? WAIT_S : Number(text);
 }
 
-function needed(password: string | undefined): string {
+function needed(password: string | undefined, where = "CHAT_PASSWORD"): string {
   if (password === undefined || password === "") {
-    throw new RequestError(4, "no password: set CHAT_PASSWORD");
+    throw new RequestError(4, `no password: it goes into ${where}`);
   }
   return password;
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === "string" ? value : undefined;
 }
 
 function parseObjectText(line: string): Record<string, unknown> | undefined {

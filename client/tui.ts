@@ -17,7 +17,7 @@ import type { Screen, Terminal } from "./screen.ts";
 import { type Anchor, moved, windowAt } from "./scroll.ts";
 import { type Action, currentOf, firstUnread, neighbour, type State } from "./state.ts";
 import type { TerminalInput } from "./terminal_input.ts";
-import { safeLine } from "./text.ts";
+import { graphemes, safeLine } from "./text.ts";
 
 /** Frames are at least so far apart, in ms. */
 const FRAME_MS = 16;
@@ -37,6 +37,13 @@ export interface TuiOptions {
   readonly end: (outcome: Outcome) => void;
 }
 
+/** A question whose answer is not shown, and never becomes part of the editor or the history. */
+interface Secret {
+  readonly question: string;
+  typed: string;
+  readonly answer: (text: string | undefined) => void;
+}
+
 /** The full screen of one {@linkcode App}. */
 export class Tui implements AppView {
   readonly #options: TuiOptions;
@@ -49,6 +56,7 @@ export class Tui implements AppView {
   #hint: string | undefined;
   #leaving = false;
   #completion: Completion | undefined;
+  #secret: Secret | undefined;
   #drawnAt = 0;
   #cancelDraw: (() => void) | undefined;
   #cancelTick: (() => void) | undefined;
@@ -118,6 +126,18 @@ export class Tui implements AppView {
     this.#screen.notify(rings, wanted ? `${title}: ${text}` : undefined);
   }
 
+  askSecret(question: string): Promise<string | undefined> {
+    this.#secret?.answer(undefined);
+    const { promise, resolve } = Promise.withResolvers<string | undefined>();
+    const answer = (text: string | undefined) => {
+      this.#secret = undefined;
+      resolve(text);
+    };
+    this.#secret = { question, typed: "", answer };
+    this.#redraw();
+    return promise;
+  }
+
   giveBack(text: string): void {
     if (this.#editor.text === "") this.#editor = insert(this.#editor, text);
     this.#redraw();
@@ -132,6 +152,11 @@ export class Tui implements AppView {
   #onInput(input: Input): void {
     const app = this.#app;
     if (app === undefined) return;
+    if (this.#secret !== undefined && input.kind !== "focus") {
+      answerSecret(this.#secret, input);
+      this.#redraw();
+      return;
+    }
     switch (input.kind) {
       case "focus":
         app.dispatch({ type: "focus", focused: input.focused });
@@ -265,6 +290,7 @@ export class Tui implements AppView {
       anchor: this.#anchor,
       homeUp: this.#homeUp,
       hint: this.#hint,
+      question: this.#secret?.question,
       server: app.server,
     };
   }
@@ -293,5 +319,20 @@ export class Tui implements AppView {
     this.#drawnAt = this.#clock.now();
     const size = this.#options.terminal.size();
     this.#screen.draw(layout(app.state, this.#view(app), size, this.#clock.now()));
+  }
+}
+
+function answerSecret(secret: Secret, input: Exclude<Input, { kind: "focus" }>): void {
+  if (input.kind === "paste") {
+    secret.typed += input.text.split("\n", 1)[0] ?? "";
+    return;
+  }
+  const { name, ctrl, text } = input;
+  if (text !== "") secret.typed += text;
+  else if (name === "return" || name === "enter") secret.answer(secret.typed);
+  else if (name === "backspace") secret.typed = graphemes(secret.typed).slice(0, -1).join("");
+  else if (ctrl && name === "u") secret.typed = "";
+  else if (name === "escape" || (ctrl && (name === "c" || name === "d" || name === "g"))) {
+    secret.answer(undefined);
   }
 }

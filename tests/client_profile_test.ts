@@ -15,6 +15,7 @@ async function directory(): Promise<AsyncDisposable & { path: string }> {
 const DATA = freshProfile(
   { host: "h", port: 1, tls: false, ca: undefined },
   { id: 1, name: "alice", friends: [], groups: [], token: "secret", node: "" },
+  "device-1",
 );
 
 const permissions = async (path: string) => ((await Deno.stat(path)).mode ?? 0) & 0o777;

@@ -290,6 +290,7 @@ const view: View = {
   anchor: undefined,
   homeUp: 0,
   hint: undefined,
+  question: undefined,
   server: "h:1",
 };
 

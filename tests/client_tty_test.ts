@@ -459,6 +459,42 @@ Deno.test("without focus a desktop notification is asked for, with harmless text
   await at.terminal.output("\x1b]9;bob: look ␛]0;here␇ please\x07");
 });
 
+Deno.test("a password is changed, and an account deleted, without showing a password", async () => {
+  await using at = await scene();
+  const next = "another-long-password";
+  await at.terminal.enter("/passwd");
+  await at.terminal.input("The old password:");
+  await at.terminal.enter("wrong");
+  await at.terminal.input("The new password:");
+  await at.terminal.enter(next);
+  await at.terminal.input("The new password once more:");
+  await at.terminal.enter(next);
+  await at.terminal.sees(/^! id or password is invalid/);
+  await at.terminal.enter("/passwd");
+  for (const text of [PASSWORD, next, next]) {
+    await at.terminal.sees(/password( once more)?:$/);
+    await at.terminal.enter(text);
+  }
+  await at.terminal.sees(/The password is changed/);
+  await at.terminal.enter("/deleteaccount");
+  await at.terminal.input("Delete the account alice for ever? Its password:");
+  await at.terminal.press("Escape");
+  await at.terminal.input("bob>");
+  await at.terminal.enter("/deleteaccount");
+  await at.terminal.input("Delete the account alice for ever? Its password:");
+  await at.terminal.enter(next);
+  await at.terminal.sees(/^The account is deleted\.$/);
+  await at.terminal.sees(/^STATUS 0$/);
+
+  const output = await at.terminal.output("STATUS 0");
+  const history = await Deno.readTextFile(
+    join(at.terminal.config, "chat-client", "default", "history"),
+  );
+  for (const text of [output, history]) {
+    assert(!text.includes(PASSWORD) && !text.includes(next));
+  }
+});
+
 Deno.test("NO_COLOR leaves out colours and nothing else", async () => {
   await using plain = await scene({ env: { NO_COLOR: "1" } });
   await plain.bob.sendTo(plain.aliceId, "hello");
