@@ -176,10 +176,7 @@ const BROKEN: Record<Kind, (run: Run) => void> = {
     swap(bob, first, find(bob, (l) => l.k === "seen" && l.n === 2));
   },
   "reply before its cause"({ carol }) {
-    // Without the second client, so that nothing is handed over again.
-    carol.splice(2, 2);
-    const cause = find(carol, (l) => l.k === "seen" && l.from === ALICE);
-    swap(carol, cause, find(carol, (l) => l.k === "seen" && l.from === BOB));
+    change(carol, "seen", 1, { mid: "00Z" });
   },
   "stuck pending row"({ harness }) {
     harness.push({ k: "pending", t: 2_000, user: CAROL, mid: B1 });
@@ -215,8 +212,10 @@ const BROKEN: Record<Kind, (run: Run) => void> = {
     change(alice, "history", undefined, { part: [[ALICE, 2, A1], [ALICE, 1, A2]] });
   },
   "history has a reply before its cause"({ alice, bob, carol }) {
+    // As if both had been stamped again after everybody had been handed them.
     change(alice, "acked", 3, { mid: A3 });
     change(bob, "acked", 1, { mid: B1 });
+    change(alice, "seen", 1, { mid: "01E" });
     for (const lines of [alice, bob, carol]) {
       const at = find(lines, (l) => l.k === "history" && l.conv === IN_GROUP);
       lines.splice(at, 2, {
@@ -250,6 +249,7 @@ Deno.test("a run in which all was right passes, and is counted", () => {
     deliveries: 6,
     repeats: 1,
     replies: 1,
+    inversions: 0,
     history: 10,
     presence: 1,
   });
@@ -268,6 +268,31 @@ for (const [kind, breakIt] of Object.entries(BROKEN)) {
     for (const { text } of violations) assert(text.length > 10, text);
   });
 }
+
+Deno.test("an answer that came before what it answers is counted; its id is what is judged", () => {
+  const run = rightRun();
+  // Without the second client, so that nothing is handed over again.
+  run.carol.splice(2, 2);
+  const cause = find(run.carol, (l) => l.k === "seen" && l.from === ALICE);
+  swap(run.carol, cause, find(run.carol, (l) => l.k === "seen" && l.from === BOB));
+
+  const { violations, inversions, counts } = judge(evidence(run));
+
+  assertEquals(violations, []);
+  assertEquals(inversions, [{ user: CAROL, reply: "2.1", cause: "1.3" }]);
+  assertEquals(counts.inversions, 1);
+});
+
+Deno.test("an answer to one's own message has a greater id than the acknowledgement", () => {
+  const run = rightRun();
+  change(run.alice, "seen", 1, { mid: "00Z" });
+
+  const { violations } = judge(evidence(run));
+
+  assertEquals(violations.map(({ kind, users }) => [kind, users]), [
+    ["reply before its cause", [ALICE]],
+  ]);
+});
 
 Deno.test("what a killed client was never told of is no violation once everybody has it", () => {
   const run = rightRun();

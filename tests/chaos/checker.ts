@@ -8,7 +8,8 @@
  *   the client that queued it was told, unless it ended before;
  * - nobody was handed a message twice by one client, or one that was not sent to them, or changed;
  * - of one sender, messages of a conversation were seen, and lie in the history, in sending order;
- * - an answer was seen, and lies in the history, after what it answers;
+ * - an answer sorts after what it answers: by the ids under which any one user had both, and in the
+ *   history (that somebody was handed the answer first is counted, and judged by whoever asked);
  * - nothing is pending any more; who has left is offline, who has not is online, on every node.
  */
 
@@ -70,14 +71,24 @@ export interface Counts {
   /** Handed over again to a later client of the same user, who knew them. */
   repeats: number;
   replies: number;
+  /** Times that somebody was handed an answer before what it answers, which then came. */
+  inversions: number;
   /** Messages read back from histories. */
   history: number;
   presence: number;
 }
 
+/** A user was handed an answer before what it answers. */
+export interface Inversion {
+  readonly user: number;
+  readonly reply: string;
+  readonly cause: string;
+}
+
 /** What the checker says. */
 export interface Verdict {
   readonly violations: readonly Violation[];
+  readonly inversions: readonly Inversion[];
   readonly counts: Counts;
 }
 
@@ -103,9 +114,10 @@ class Judge {
   readonly #sent = new Map<string, Sent>();
   /** User ⇒ number of its last client. */
   readonly #lastClient = new Map<number, number>();
-  /** User ⇒ messages it has seen, with their place in its order. */
-  readonly #seen = new Map<number, Map<string, number>>();
+  /** User ⇒ messages it has seen, and under which ids. */
+  readonly #seen = new Map<number, Map<string, string>>();
   readonly #violations: Violation[] = [];
+  readonly #inversions: Inversion[] = [];
   readonly #saidOfHistory = new Set<string>();
   readonly #counts: Counts = {
     users: 0,
@@ -114,6 +126,7 @@ class Judge {
     deliveries: 0,
     repeats: 0,
     replies: 0,
+    inversions: 0,
     history: 0,
     presence: 0,
   };
@@ -130,7 +143,8 @@ class Judge {
     this.#judgeHistories();
     this.#judgePending();
     this.#judgePresence();
-    return { violations: this.#violations, counts: this.#counts };
+    this.#counts.inversions = this.#inversions.length;
+    return { violations: this.#violations, inversions: this.#inversions, counts: this.#counts };
   }
 
   #wrong(
@@ -224,13 +238,13 @@ class Judge {
 
   /** One user's view: repeats, strangers, order per sender and conversation, causes. */
   #judgeSeen(user: number, lines: readonly Line[]): void {
-    const seen = new Map<string, number>();
+    const seen = new Map<string, string>();
     this.#seen.set(user, seen);
     /** `sender conv` ⇒ the latest message of it. */
     const latest = new Map<string, number>();
     /** Handed over by the client that is acting. */
     let byThisClient = new Set<string>();
-    let missingCauses: { reply: string; cause: string }[] = [];
+    const replies: { reply: string; cause: string; isFirst: boolean }[] = [];
     for (const line of lines) {
       if (line.k === "client") byThisClient = new Set();
       if (line.k !== "seen" && line.k !== "again") continue;
@@ -250,7 +264,7 @@ class Judge {
         this.#counts.repeats++;
         continue;
       }
-      seen.set(name, seen.size);
+      seen.set(name, line.mid);
       this.#counts.deliveries++;
       this.#judgeOrigin(user, name, line);
       const stream = `${line.from} ${line.conv}`;
@@ -260,22 +274,27 @@ class Judge {
         const text = `user ${user} saw ${name} after ${other} in ${line.conv}`;
         this.#wrong("out of order", text, name, other, [user]);
       } else latest.set(stream, line.n);
-      if (line.re !== undefined && line.re.from !== user) {
-        const cause = nameOf(line.re.from, line.re.n);
-        if (!seen.has(cause)) missingCauses.push({ reply: name, cause });
-      }
+      if (line.re === undefined) continue;
+      const cause = nameOf(line.re.from, line.re.n);
+      replies.push({ reply: name, cause, isFirst: line.re.from !== user && !seen.has(cause) });
     }
-    // A cause that never came is lost, which is judged where deliveries are.
-    missingCauses = missingCauses.filter(({ cause }) => seen.has(cause));
-    for (const { reply, cause } of missingCauses) {
-      this.#wrong(
-        "reply before its cause",
-        `user ${user} saw ${reply} before ${cause}, which it answers`,
-        reply,
-        cause,
-        [user],
-      );
+    for (const { reply, cause, isFirst } of replies) {
+      const mid = seen.get(reply) ?? "";
+      // Of one's own messages the acknowledgement tells the id. A cause that never came is lost,
+      // which is judged where deliveries are.
+      const causeMid = seen.get(cause) ?? this.#ownMid(user, cause);
+      if (causeMid === undefined) continue;
+      if (isFirst) this.#inversions.push({ user, reply, cause });
+      if (causeMid < mid) continue;
+      const text = `user ${user} has ${reply} as ${mid}, and ${cause}, which it answers, as ` +
+        causeMid;
+      this.#wrong("reply before its cause", text, reply, cause, [user]);
     }
+  }
+
+  #ownMid(user: number, name: string): string | undefined {
+    const sent = this.#sent.get(name);
+    return sent?.from === user ? sent.mid : undefined;
   }
 
   #judgeOrigin(user: number, name: string, line: LineOf<"seen">): void {

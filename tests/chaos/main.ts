@@ -116,9 +116,15 @@ function report(result: RunResult, minutes: number, say: (text: string) => void)
   const reordered = byKind.get("out of order")?.length ?? 0;
   const ghosts = byKind.get("ghost in presence")?.length ?? 0;
   say(`${lost} lost, ${doubled} duplicated, ${reordered} reordered, ${ghosts} ghosts`);
+  say(`${counts.inversions} times somebody was handed a reply before what it answers`);
   for (const { kind, text } of violations.slice(0, MOST_TOLD)) say(`VIOLATION ${kind}: ${text}`);
   const told = new Set<string>();
-  for (const { message, other, users } of violations) {
+  const odd = result.verdict.inversions.slice(0, MOST_TIMELINES).map(({ user, reply, cause }) => ({
+    message: reply,
+    other: cause,
+    users: [user],
+  }));
+  for (const { message, other, users } of [...violations, ...odd]) {
     for (const name of [message, other]) {
       if (name === undefined || told.has(name) || told.size >= MOST_TIMELINES) continue;
       told.add(name);
