@@ -19,9 +19,9 @@ import { type Address, dial, Socket } from "./socket.ts";
 /** First reconnect waits up to this, in ms; doubled by every failure. */
 const RECONNECT_BASE_MS = 500;
 /** No reconnect waits longer than this beyond what the server asked, in ms. */
-const RECONNECT_CAP_MS = 15_000;
+const RECONNECT_CAP_MS = 5_000;
 /** A session that lasted so long was a success: the next loss starts with short waits again. */
-const STABLE_SESSION_MS = 5_000;
+const STABLE_SESSION_MS = 2_000;
 /** Heartbeat in seconds when the server names none. */
 const DEFAULT_HEARTBEAT_S = 30;
 
