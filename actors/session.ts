@@ -24,6 +24,8 @@ export class Delivery {
   encodedFor = 0;
   encodedAt = 0;
   encodedBytes = 0;
+  /** Read from the pending rows: its live push may still come. */
+  pulled = false;
 
   /**
    * @param origin Where receipts go: 0 the store of this node, else a worker of another node.
@@ -294,6 +296,7 @@ export class Session {
       this.#stalled = true;
       return false;
     }
+    delivery.pulled = true;
     this.#follow(delivery.message);
     this.#send(delivery);
     return true;
@@ -301,6 +304,7 @@ export class Session {
 
   /** A pending row that went out in LOGIN_ACK instead of a push (v1). */
   handOver(delivery: Delivery): void {
+    delivery.pulled = true;
     this.#follow(delivery.message);
     this.#awaitWriting(delivery, this.#pushNumber + 1);
   }
@@ -385,7 +389,8 @@ export class Session {
 
   /** A row can outlive its receipt where another node deletes it, or in a page being read. */
   #remember(mid: Mid, delivery: Delivery | undefined): void {
-    if (delivery !== undefined && delivery.origin === 0 && !this.#pulling) return;
+    const { origin = 1, pulled = true } = delivery ?? {};
+    if (origin === 0 && !pulled && !this.#pulling) return;
     const remembered = this.#remembered ??= new Set();
     remembered.add(mid);
     if (remembered.size > MAX_REMEMBERED) {
@@ -432,8 +437,9 @@ export class Session {
   /** Where a push stands in its sender's messages to its conversation. */
   #position(m: Message): "next" | "seen" | "gap" {
     const last = this.#followed?.get(conversationKey(m));
-    if (last !== undefined && m.mid <= last) return "seen";
-    if (!this.#isSettled(m.prev, last)) return "gap";
+    // Sent again it may have an earlier id than its lost first attempt: pending rows tell.
+    if (last !== undefined && m.mid <= last) return this.#has(m.mid) ? "seen" : "gap";
+    if (m.prev !== last && !this.#isSettled(m.prev, undefined)) return "gap";
     const { after } = m;
     if (after === undefined || after.from === this.user) return "next";
     const answered = this.#followed?.get(groupKey(m.groupid, after.from));
