@@ -85,8 +85,9 @@ function* wrongPresence(world: World): Generator<string> {
     if (!world.plan.hub) continue;
     const found = world.hub.online.get(client.id);
     const entry = found === undefined || world.hub.isVoid(found) ? undefined : found;
-    // A claim granted while the bus was away may never be entered: the registries have it.
-    if (entry === undefined && hasFault(world, "bus cut")) continue;
+    // A claim granted while the bus was away, or undone by a node that came back, may never be
+    // entered: the registries have it.
+    if (entry === undefined && (hasFault(world, "bus cut") || hasFault(world, "pause"))) continue;
     if (entry?.node !== place?.node.id || entry?.conn !== place?.conn) {
       yield `the bus has ${client.id} at ${entry?.node}:${entry?.conn}`;
     }

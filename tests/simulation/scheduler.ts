@@ -29,8 +29,10 @@ export const EPOCH_MS = 1_700_000_000_000;
 const SETTLE_ROUNDS = 12;
 
 interface Event {
+  /** When it runs: when it is due, or later if its owner is stopped then. */
   time: number;
-  order: number;
+  readonly due: number;
+  readonly order: number;
   readonly owner: Owner;
   readonly place: Owner;
   readonly label: string;
@@ -62,7 +64,8 @@ export class Scheduler {
    * @param place Where the step counts as happening, for the listener.
    */
   at(ms: number, owner: Owner, label: string, run: () => void, place = owner): () => void {
-    const event: Event = { time: this.now + ms, order: this.#order++, owner, place, label, run };
+    const due = this.now + ms;
+    const event: Event = { time: due, due, order: this.#order++, owner, place, label, run };
     this.#push(event);
     return () => event.run = undefined;
   }
@@ -97,7 +100,6 @@ export class Scheduler {
       if (run === undefined || !owner.alive) continue;
       if (owner.pausedUntil > event.time) {
         event.time = owner.pausedUntil;
-        event.order = this.#order++;
         this.#push(event);
         continue;
       }
@@ -134,7 +136,7 @@ export class Scheduler {
     this.onStep?.(label, place);
   }
 
-  // ── a binary heap by time, then by order of creation ────────────────────────────────────────
+  // ── a binary heap by time, then as they were due ────────────────────────────────────────
 
   #push(event: Event): void {
     const heap = this.#heap;
@@ -173,5 +175,6 @@ export class Scheduler {
 }
 
 function isBefore(a: Event, b: Event): boolean {
-  return a.time < b.time || (a.time === b.time && a.order < b.order);
+  if (a.time !== b.time) return a.time < b.time;
+  return a.due < b.due || (a.due === b.due && a.order < b.order);
 }
