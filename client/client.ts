@@ -7,18 +7,11 @@
  * Source: docs/protocol.md; docs/client.md, "Library".
  */
 
-import { MAX_FRAME_BYTES, MAX_TEXT_UNITS, MID_LENGTH } from "@chat/wire/limits.ts";
-import {
-  type GroupChatPush,
-  type LoginAck,
-  MSGID,
-  type OneChatPush,
-  type ServerMessage,
-} from "@chat/wire/messages.ts";
-import { Backoff } from "./backoff.ts";
+import { type LoginAck, MSGID, type ServerMessage } from "@chat/wire/messages.ts";
+import { refused, unexpected } from "./answers.ts";
 import { type Clock, pause, systemClock } from "./clock.ts";
+import { Composer, targetOf } from "./compose.ts";
 import { Connection, type Login } from "./connection.ts";
-import { Dedupe } from "./dedupe.ts";
 import { ConnectionLost, RequestError } from "./errors.ts";
 import {
   type ClientEvent,
@@ -26,94 +19,21 @@ import {
   EventQueue,
   type Friend,
   type Group,
-  type Message,
   type Session,
   type Target,
 } from "./events.ts";
+import { Inbox } from "./inbox.ts";
 import { Journal } from "./journal.ts";
+import type { ClientOptions, HistoryPage, Queued, Sent } from "./options.ts";
 import { type FirstSending, Outbox, type Outgoing } from "./outbox.ts";
-import { Receipts } from "./receipts.ts";
-import { encodeChat, Sender } from "./sender.ts";
+import { Patience } from "./patience.ts";
+import { QueuedChats } from "./queued_chats.ts";
+import { Sender } from "./sender.ts";
 
-/** Handed-over messages that are remembered to recognise repeats: `mid` and `(id, cid)` of each. */
-const DEDUPE_KEYS = 2 * 16_384;
 /** Most chats on the wire without an acknowledgement. */
 const SEND_WINDOW = 128;
-/** As many characters as can be said of a first sending. */
-const LONGEST_FIRST: FirstSending = { at: Number.MAX_SAFE_INTEGER, seen: "Z".repeat(MID_LENGTH) };
 /** How long `close` waits for the last bytes to leave, in ms. */
 const CLOSE_FLUSH_MS = 1_000;
-
-/** How to make a {@linkcode Client}. */
-export interface ClientOptions {
-  /** Host name or address. @default {"127.0.0.1"} */
-  readonly host?: string;
-  /** TCP port. @default {6000} */
-  readonly port?: number;
-  /** TLS; `caCerts` are PEM certificates trusted besides the built-in ones. */
-  readonly tls?: { readonly caCerts?: string[] } | undefined;
-  /** What to be told beyond messages, presence and one's own acknowledgements. Default: both. */
-  readonly want?: readonly ("delivered" | "typing")[];
-  /**
-   * Name of this device, ≤ 64 characters: a token is good on the device only that it was given to.
-   * Something random that is kept with the token. Default: none.
-   */
-  readonly device?: string | undefined;
-  /**
-   * Logs in with this token in the background instead of waiting for the server: `connect` returns
-   * at once, and chats can be queued while the server is away.
-   */
-  readonly resume?: { readonly token: string; readonly id: number; readonly name: string };
-  /** Keeps unsent chats in this file: what was queued survives the end of the process. */
-  readonly outboxFile?: string;
-  /**
-   * Takes events as they come instead of through iteration. A message is confirmed when it returns.
-   */
-  readonly onEvent?: (event: ClientEvent) => void;
-  /** Time for one connection attempt, in ms. @default {10000} */
-  readonly connectTimeoutMs?: number;
-  /** Time for a request with all its retries, in ms. @default {15000} */
-  readonly requestTimeoutMs?: number;
-  /** Time for a CHAT_ACK, in ms, after which the connection is made anew. @default {15000} */
-  readonly ackTimeoutMs?: number;
-  /** An outage longer than this, in ms, ends the reconnecting. @default {86400000} (a day) */
-  readonly giveUpAfterMs?: number;
-  /** Most chats waiting to be acknowledged. @default {10000} */
-  readonly maxOutbox?: number;
-  /** Replaced in tests. */
-  readonly clock?: Clock;
-}
-
-/** When a chat became durable on the server. */
-export interface Sent {
-  /** Our id of it. */
-  readonly cid: string;
-  /** The server's id of it. */
-  readonly mid: string;
-  /** Epoch ms, by the server. */
-  readonly ts: number;
-}
-
-/** A chat that is queued: it will be sent until the server acknowledges or refuses it. */
-export interface Queued {
-  /** Our id of it, also in the events `sent` and `failed`. */
-  readonly cid: string;
-  /**
-   * Resolves when the server holds it durably.
-   *
-   * @throws {RequestError} The server refused it for good.
-   * @throws {ConnectionLost} The client was closed before.
-   */
-  acknowledged(): Promise<Sent>;
-}
-
-/** A page of a conversation, oldest first. */
-export interface HistoryPage {
-  /** The page. */
-  readonly messages: readonly Message[];
-  /** Older messages exist. */
-  readonly more: boolean;
-}
 
 /**
  * Makes a client and connects it.
@@ -142,57 +62,50 @@ export async function connect(options: ClientOptions = {}): Promise<Client> {
 export class Client implements AsyncIterable<ClientEvent> {
   readonly #options: ClientOptions;
   readonly #clock: Clock;
-  readonly #requestTimeoutMs: number;
+  readonly #patience: Patience;
   readonly #connection: Connection;
   readonly #journal: Journal | undefined;
   readonly #outbox: Outbox;
   readonly #sender: Sender;
-  readonly #receipts: Receipts;
+  readonly #inbox: Inbox;
   readonly #events = new EventQueue();
-  #dedupe = new Dedupe(DEDUPE_KEYS);
-  /** `id:cid` ⇒ mids of a message that the program has not dealt with yet. */
-  #unhandled = new Map<string, string[]>();
-  /** cid ⇒ chat of this run that is not settled. */
-  readonly #queued = new Map<string, QueuedChat>();
-  #stateWaiters: (() => void)[] = [];
-  readonly #run = randomText();
-  #cids = 0;
+  readonly #queued = new QueuedChats();
+  readonly #composer = new Composer();
   /** Server's clock less ours, ms, when it was last told; no more than it really is. */
   #serverAheadMs: number | undefined;
   /** The greatest `mid` that has come. */
   #seen = "";
   #user: { readonly id: number; readonly name: string } | undefined;
   #session: Session | undefined;
-  /** Whose messages `#dedupe` and `#unhandled` know. */
-  #recipient = 0;
   #closed = false;
 
   /** Use {@linkcode connect}. */
   constructor(options: ClientOptions, journal: Journal | undefined, waiting: Outgoing[]) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
-    this.#requestTimeoutMs = options.requestTimeoutMs ?? 15_000;
+    const requestTimeoutMs = options.requestTimeoutMs ?? 15_000;
+    this.#patience = new Patience(this.#clock, requestTimeoutMs);
     this.#journal = journal;
     this.#outbox = new Outbox({
       maxEntries: options.maxOutbox ?? 10_000,
       maxUnits: 16 * 1024 * 1024,
       window: SEND_WINDOW,
     });
-    for (const chat of waiting) this.#outbox.add(chat);
+    for (const chat of waiting) this.#outbox.restore(chat);
     this.#connection = new Connection({
       address: { host: options.host ?? "127.0.0.1", port: options.port ?? 6000, tls: options.tls },
       clock: this.#clock,
       want: options.want ?? ["delivered", "typing"],
       device: options.device ?? "",
       connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
-      requestTimeoutMs: this.#requestTimeoutMs,
+      requestTimeoutMs,
       giveUpAfterMs: options.giveUpAfterMs ?? 24 * 60 * 60 * 1000,
     }, {
       onState: (state, reason, retryInMs) => this.#onState(state, reason, retryInMs),
       onOnline: (ack, resumed) => this.#onOnline(ack, resumed),
       onOffline: () => {
         this.#sender.stop();
-        this.#receipts.clear();
+        this.#inbox.lost();
       },
       onMessage: (message) => this.#onMessage(message),
       onMalformed: (why) => this.report(4, `the server sent something malformed: ${why}`),
@@ -205,7 +118,11 @@ export class Client implements AsyncIterable<ClientEvent> {
       onSent: (chat, ack) => this.#onSent(chat, ack),
       onFailed: (chat, error) => this.#onFailed(chat, error.errno, error.errmsg),
     });
-    this.#receipts = new Receipts(this.#clock, (ack) => this.#connection.send(ack));
+    this.#inbox = new Inbox(
+      this.#clock,
+      (ack) => this.#connection.send(ack),
+      (message, handled) => this.#emit({ type: "message", message }, handled),
+    );
   }
 
   /** Used by {@linkcode connect}. */
@@ -248,11 +165,11 @@ export class Client implements AsyncIterable<ClientEvent> {
    * @throws {RequestError} errno 1: the name is taken; 4: name or password not allowed.
    */
   async register(name: string, password: string): Promise<number> {
-    const answer = await this.#retrying(async (leftMs) => {
+    const answer = await this.#patience.retry(async (leftMs) => {
       await this.#connection.ready();
       const message = { msgid: MSGID.REGISTER, v: 2, name, password };
       return refused(await this.#connection.request(message, leftMs));
-    }, { repeatable: false });
+    }, () => false);
     if (answer.msgid === MSGID.REGISTER_ACK && answer.id !== undefined) return answer.id;
     throw unexpected("REGISTER", answer);
   }
@@ -296,22 +213,16 @@ export class Client implements AsyncIterable<ClientEvent> {
     if (this.#closed) throw new ConnectionLost("the client is closed");
     const user = this.#user;
     if (user === undefined) throw new RequestError(3, "log in first");
-    const at = this.#clock.now();
-    const chat: Outgoing = {
-      cid: this.#newCid(at),
-      from: user.id,
-      toid: target.kind === "user" ? target.id : 0,
-      groupid: target.kind === "group" ? target.id : 0,
-      // JSON carries lone surrogates, UTF-8 does not.
-      msg: msg.toWellFormed(),
-      at,
-    };
-    checkSize(chat);
-    this.#outbox.reserve(msg.length);
-    if (this.#journal !== undefined) await this.#journal.append(chat);
+    const chat = this.#composer.compose(user.id, target, msg, this.#clock.now());
+    this.#outbox.reserve(chat);
+    try {
+      await this.#journal?.append(chat);
+    } catch (error) {
+      this.#outbox.release(chat);
+      throw error;
+    }
     this.#outbox.add(chat);
-    const queued = new QueuedChat(chat.cid);
-    this.#queued.set(chat.cid, queued);
+    const queued = this.#queued.add(chat.cid);
     this.#sender.pump();
     return queued;
   }
@@ -404,7 +315,7 @@ export class Client implements AsyncIterable<ClientEvent> {
     const answer = await this.#request({ msgid: MSGID.DELETE_ACCOUNT, password }, false);
     if (answer.msgid !== MSGID.OK) throw unexpected("DELETE_ACCOUNT", answer);
     this.#sender.stop();
-    this.#receipts.clear();
+    this.#inbox.close();
     this.#connection.forget();
     for (const { cid } of [...this.#outbox]) {
       const chat = this.#outbox.settle(cid);
@@ -425,22 +336,17 @@ export class Client implements AsyncIterable<ClientEvent> {
    * @returns False when some still were after `timeoutMs`.
    */
   async drained(timeoutMs: number): Promise<boolean> {
-    const until = this.#clock.now() + timeoutMs;
-    while (this.#outbox.size > 0 && !this.#closed) {
-      const leftMs = until - this.#clock.now();
-      if (leftMs <= 0) return false;
-      await this.#stateChange(leftMs);
-    }
+    await this.#patience.until(() => this.#outbox.size === 0 || this.#closed, timeoutMs);
     return this.#outbox.size === 0;
   }
 
   /** Logs out: the token becomes void, the connection stays and can log in again. */
   async logout(): Promise<void> {
-    this.#receipts.flush();
+    this.#inbox.flush();
     const answer = await this.#request({ msgid: MSGID.LOGOUT }, false);
     if (answer.msgid !== MSGID.OK) throw unexpected("LOGOUT", answer);
     this.#sender.stop();
-    this.#receipts.clear();
+    this.#inbox.close();
     this.#connection.forget();
     this.#session = undefined;
     this.#user = undefined;
@@ -455,18 +361,15 @@ export class Client implements AsyncIterable<ClientEvent> {
     if (this.#closed) return;
     if (flushMs > 0) await this.drained(flushMs);
     this.#closed = true;
-    this.#receipts.flush();
+    this.#inbox.flush();
     const limit = pause(this.#clock, CLOSE_FLUSH_MS);
     await Promise.race([this.#connection.flushed(), limit.done]);
     limit.stop();
     this.#sender.stop();
     await this.#connection.close("the client was closed");
     await this.#journal?.close();
-    for (const queued of this.#queued.values()) {
-      queued.settle(new ConnectionLost("the client was closed"));
-    }
-    this.#queued.clear();
-    this.#wakeWaiters();
+    this.#queued.abandon(new ConnectionLost("the client was closed"));
+    this.#patience.wake();
     this.#events.close();
   }
 
@@ -476,72 +379,30 @@ export class Client implements AsyncIterable<ClientEvent> {
   }
 
   async #signIn(how: { login: Login } | { token: string }): Promise<Session> {
-    await this.#retrying(() => this.#connection.logIn(how), { repeatable: true });
+    await this.#patience.retry(() => this.#connection.logIn(how), () => this.#canRepeat());
     const session = this.#session;
     if (session === undefined) throw new ConnectionLost("the connection was lost");
     return session;
   }
 
   async #request(message: object, repeatable: boolean): Promise<ServerMessage> {
-    return await this.#retrying(async (leftMs) => {
+    return await this.#patience.retry(async (leftMs) => {
       await this.#online(leftMs);
       return refused(await this.#connection.request(message, leftMs));
-    }, { repeatable });
+    }, () => repeatable && this.#canRepeat());
   }
 
-  /**
-   * Repeats what was refused for a passing reason and, when it is harmless to do it twice, what was
-   * lost with a connection; all within the request time-out.
-   */
-  async #retrying<T>(
-    attempt: (leftMs: number) => Promise<T>,
-    { repeatable }: { repeatable: boolean },
-  ): Promise<T> {
-    const until = this.#clock.now() + this.#requestTimeoutMs;
-    const backoff = new Backoff(this.#clock, 200, 5_000);
-    while (true) {
-      let waitMs: number;
-      try {
-        return await attempt(Math.max(1, until - this.#clock.now()));
-      } catch (error) {
-        const passing = error instanceof RequestError && (error.errno === 7 || error.errno === 9);
-        const lost = error instanceof ConnectionLost && repeatable && this.#canComeBack();
-        if (this.#closed || !(passing || lost)) throw error;
-        waitMs = backoff.next(passing ? error.retryAfterMs : 0);
-        if (this.#clock.now() + waitMs >= until) throw error;
-      }
-      await pause(this.#clock, waitMs).done;
-    }
-  }
-
-  #canComeBack(): boolean {
-    return this.#connection.state !== "offline";
+  #canRepeat(): boolean {
+    return !this.#closed && this.#connection.state !== "offline";
   }
 
   async #online(timeoutMs: number): Promise<void> {
-    const until = this.#clock.now() + timeoutMs;
-    while (this.#connection.state !== "online") {
-      const { state } = this.#connection;
-      if (this.#user === undefined) throw new RequestError(3, "log in first");
-      if (state === "offline" || this.#closed) throw new ConnectionLost("not connected");
-      const leftMs = until - this.#clock.now();
-      if (leftMs <= 0) throw new ConnectionLost("the server cannot be reached");
-      await this.#stateChange(leftMs);
-    }
-  }
-
-  /** Resolves when something in connection or outbox has changed, or after `timeoutMs`. */
-  async #stateChange(timeoutMs: number): Promise<void> {
-    const limit = pause(this.#clock, timeoutMs);
-    this.#stateWaiters.push(limit.stop);
-    await limit.done;
-    this.#stateWaiters = this.#stateWaiters.filter((stop) => stop !== limit.stop);
-  }
-
-  #wakeWaiters(): void {
-    const waiters = this.#stateWaiters;
-    this.#stateWaiters = [];
-    for (const wake of waiters) wake();
+    const hopeless = () => this.#closed || this.#connection.state === "offline";
+    const isOnline = () => this.#connection.state === "online";
+    if (this.#user === undefined && !isOnline()) throw new RequestError(3, "log in first");
+    const inTime = await this.#patience.until(() => isOnline() || hopeless(), timeoutMs);
+    if (!inTime) throw new ConnectionLost("the server cannot be reached");
+    if (!isOnline()) throw new ConnectionLost("not connected");
   }
 
   #emit(event: ClientEvent, handled?: () => void): void {
@@ -559,17 +420,12 @@ export class Client implements AsyncIterable<ClientEvent> {
       ...(retryInMs !== undefined && { retryInMs }),
       ...(state === "offline" && { loginNeeded: !this.#connection.canComeBack }),
     });
-    this.#wakeWaiters();
+    this.#patience.wake();
   }
 
   #onOnline(ack: LoginAck, resumed: boolean): void {
     const id = ack.id ?? 0;
-    if (this.#recipient !== id) {
-      // Another user's messages are other messages. One's own, after a logout, are the same.
-      this.#recipient = id;
-      this.#dedupe = new Dedupe(DEDUPE_KEYS);
-      this.#unhandled = new Map();
-    }
+    this.#inbox.open(id);
     const session: Session = {
       id,
       name: ack.name ?? "",
@@ -582,7 +438,6 @@ export class Client implements AsyncIterable<ClientEvent> {
     this.#session = session;
     // What the acknowledgement took to come makes this too small, never too large.
     this.#serverAheadMs = ack.now === undefined ? undefined : ack.now - this.#clock.now();
-    this.#receipts.clear();
     this.#emit({ type: "session", session, resumed });
     this.#sender.start(id);
   }
@@ -591,7 +446,8 @@ export class Client implements AsyncIterable<ClientEvent> {
     switch (message.msgid) {
       case MSGID.ONE_CHAT:
       case MSGID.GROUP_CHAT:
-        return this.#onChat(message);
+        this.#sawMid(message.mid);
+        return this.#inbox.take(message);
       case MSGID.CHAT_ACK:
         return this.#sender.acknowledged(message);
       case MSGID.ERROR:
@@ -629,30 +485,6 @@ export class Client implements AsyncIterable<ClientEvent> {
     }
   }
 
-  #onChat(push: OneChatPush | GroupChatPush): void {
-    const { msgid: _, ...message } = push;
-    this.#sawMid(message.mid);
-    const key = `${message.id}:${message.cid}`;
-    const knownMid = this.#dedupe.seen(message.mid);
-    const knownCid = this.#dedupe.seen(key);
-    if (knownMid || knownCid) {
-      const waiting = this.#unhandled.get(key);
-      // Confirmed with the first one, once the program has that.
-      if (waiting === undefined) this.#receipts.add(message.mid);
-      else if (!waiting.includes(message.mid)) waiting.push(message.mid);
-      return;
-    }
-    const unhandled = this.#unhandled;
-    unhandled.set(key, [message.mid]);
-    this.#emit({ type: "message", message }, () => {
-      const mids = unhandled.get(key) ?? [];
-      unhandled.delete(key);
-      // Of a user who has logged out: it was theirs, and the server will hand it over again.
-      if (unhandled !== this.#unhandled || this.#user === undefined) return;
-      for (const mid of mids) this.#receipts.add(mid);
-    });
-  }
-
   #onChatError(
     error: Extract<ServerMessage, { readonly msgid: typeof MSGID.ERROR }>,
     cid: string,
@@ -671,12 +503,6 @@ export class Client implements AsyncIterable<ClientEvent> {
     if (mid > this.#seen) this.#seen = mid;
   }
 
-  /** An id that grows with time: the server's index of them then grows at one end. */
-  #newCid(now: number): string {
-    const time = now.toString(36).padStart(9, "0");
-    return `${time}-${this.#run}-${(++this.#cids).toString(36)}`;
-  }
-
   #onSent(chat: Outgoing, { cid, mid, ts }: Sent): void {
     this.#sawMid(mid);
     this.#journal?.done(cid);
@@ -692,69 +518,7 @@ export class Client implements AsyncIterable<ClientEvent> {
   }
 
   #settle(cid: string, outcome: Sent | Error): void {
-    this.#queued.get(cid)?.settle(outcome);
-    this.#queued.delete(cid);
-    if (this.#outbox.size === 0) this.#wakeWaiters();
+    this.#queued.settle(cid, outcome);
+    if (this.#outbox.size === 0) this.#patience.wake();
   }
-}
-
-/** A chat whose outcome may be asked for at any time; a promise is made only when it is. */
-class QueuedChat implements Queued {
-  readonly cid: string;
-  #outcome: Sent | Error | undefined;
-  #waiter: PromiseWithResolvers<Sent> | undefined;
-
-  constructor(cid: string) {
-    this.cid = cid;
-  }
-
-  acknowledged(): Promise<Sent> {
-    if (this.#waiter === undefined) {
-      this.#waiter = Promise.withResolvers<Sent>();
-      if (this.#outcome !== undefined) this.settle(this.#outcome);
-    }
-    return this.#waiter.promise;
-  }
-
-  settle(outcome: Sent | Error): void {
-    this.#outcome = outcome;
-    if (outcome instanceof Error) this.#waiter?.reject(outcome);
-    else this.#waiter?.resolve(outcome);
-  }
-}
-
-function targetOf(chat: Outgoing): Target {
-  return chat.groupid === 0 ? { kind: "user", id: chat.toid } : { kind: "group", id: chat.groupid };
-}
-
-/** @throws {RequestError} errno 4 for an empty text, 8 for one that fits no frame. */
-function checkSize(chat: Outgoing): void {
-  if (chat.msg.length === 0) throw new RequestError(4, "an empty message");
-  if (chat.msg.length > MAX_TEXT_UNITS) {
-    throw new RequestError(8, `a message has at most ${MAX_TEXT_UNITS} characters`);
-  }
-  // At most 3 bytes a unit, 6 when escaped: only a text that could pass the limit is measured.
-  if (chat.msg.length * 6 + 256 < MAX_FRAME_BYTES) return;
-  const longest = encodeChat(chat, Number.MAX_SAFE_INTEGER, LONGEST_FIRST);
-  const bytes = new TextEncoder().encode(longest).length;
-  if (bytes > MAX_FRAME_BYTES) {
-    throw new RequestError(8, `this message takes ${bytes} bytes, at most ${MAX_FRAME_BYTES} pass`);
-  }
-}
-
-/** The answer, unless it is a refusal. */
-function refused(answer: ServerMessage): ServerMessage {
-  if (!("errno" in answer) || answer.errno === 0) return answer;
-  const after = "retryAfterMs" in answer ? answer.retryAfterMs : undefined;
-  throw new RequestError(answer.errno, answer.errmsg ?? `errno ${answer.errno}`, after);
-}
-
-function unexpected(request: string, answer: ServerMessage): RequestError {
-  return new RequestError(4, `${request} was answered with msgid ${answer.msgid}`);
-}
-
-/** 64 random bits: two runs of a client never share a cid. */
-function randomText(): string {
-  const words = crypto.getRandomValues(new Uint32Array(2));
-  return Array.from(words, (word) => word.toString(36).padStart(7, "0")).join("");
 }

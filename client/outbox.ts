@@ -57,7 +57,9 @@ export class Outbox {
   readonly #limits: OutboxLimits;
   /** cid ⇒ entry, in sending order. */
   readonly #entries = new Map<string, Entry>();
+  /** Text of all chats, those with room reserved included. */
   #units = 0;
+  #reserved = 0;
   #user = 0;
   #unsent: Entry[] = [];
   /** Index of the first of `#unsent` that has not left; the array is cut when it is used up. */
@@ -83,19 +85,42 @@ export class Outbox {
     for (const entry of this.#entries.values()) yield entry.chat;
   }
 
-  /** @throws {OutboxFull} When `add` would be refused for a text of so many units. */
-  reserve(units: number): void {
+  /**
+   * Keeps room for a chat until it is added, or given up by `release`.
+   *
+   * @throws {OutboxFull} There is none.
+   */
+  reserve(chat: Outgoing): void {
     const { maxEntries, maxUnits } = this.#limits;
-    if (this.#entries.size >= maxEntries || this.#units + units > maxUnits) {
-      throw new OutboxFull(`${this.#entries.size} messages wait to be sent; try again later`);
+    const entries = this.#entries.size + this.#reserved;
+    if (entries >= maxEntries || this.#units + chat.msg.length > maxUnits) {
+      throw new OutboxFull(`${entries} messages wait to be sent; try again later`);
     }
+    this.#reserved++;
+    this.#units += chat.msg.length;
   }
 
-  /** Appends a chat. Its cid must be new. */
+  /** Gives up the room of a chat that is not added. */
+  release(chat: Outgoing): void {
+    this.#reserved--;
+    this.#units -= chat.msg.length;
+  }
+
+  /** Appends a chat for which there is room. Its cid must be new. */
   add(chat: Outgoing): void {
+    this.#reserved--;
+    this.#append(chat);
+  }
+
+  /** Appends a chat of an earlier run, also past the limits: it was accepted then. */
+  restore(chat: Outgoing): void {
+    this.#units += chat.msg.length;
+    this.#append(chat);
+  }
+
+  #append(chat: Outgoing): void {
     const entry: Entry = { chat, sentAt: 0, attempts: 0 };
     this.#entries.set(chat.cid, entry);
-    this.#units += chat.msg.length;
     if (chat.from === this.#user) this.#unsent.push(entry);
   }
 

@@ -21,7 +21,7 @@ const outbox = (window = 4) => new Outbox({ maxEntries: 100, maxUnits: 10_000, w
 
 Deno.test("the outbox has at most a window of chats on the wire", () => {
   const box = outbox(2);
-  for (const cid of ["a", "b", "c"]) box.add(chat(cid));
+  for (const cid of ["a", "b", "c"]) box.restore(chat(cid));
   box.rewind(1);
 
   const first = [box.take(1), box.take(1), box.take(1)].map((entry) => entry?.chat.cid);
@@ -33,8 +33,8 @@ Deno.test("the outbox has at most a window of chats on the wire", () => {
 
 Deno.test("the outbox sends a user's chats in that user's session only", () => {
   const box = outbox();
-  box.add(chat("a", 1));
-  box.add(chat("b", 2));
+  box.restore(chat("a", 1));
+  box.restore(chat("b", 2));
 
   box.rewind(2);
   const second = [box.take(1)?.chat.cid, box.take(1)?.chat.cid];
@@ -46,12 +46,19 @@ Deno.test("the outbox sends a user's chats in that user's session only", () => {
 
 Deno.test("the outbox refuses what is over its limits", () => {
   const box = new Outbox({ maxEntries: 2, maxUnits: 20, window: 1 });
-  box.add(chat("a"));
+  const small = { ...chat("a"), msg: "small" };
+  const large = { ...chat("b"), msg: "x".repeat(15) };
 
-  box.reserve(5);
-  assertThrows(() => box.reserve(15), OutboxFull);
-  box.add(chat("b"));
-  assertThrows(() => box.reserve(1), OutboxFull);
+  box.reserve(small);
+  assertThrows(() => box.reserve({ ...large, msg: "x".repeat(16) }), OutboxFull);
+  box.release(small);
+  box.reserve(large);
+  box.add(large);
+  box.reserve(small);
+  assertThrows(() => box.reserve({ ...chat("c"), msg: "" }), OutboxFull);
+  box.add(small);
+
+  assertEquals([...box].map((c) => c.cid), ["b", "a"]);
 });
 
 // The server of this test refuses at random, as the protocol says: after a refusal every later chat
@@ -85,7 +92,7 @@ Deno.test("whatever is refused or lost, every chat is accepted once and in order
         answers.push({ ...frame, ok });
       };
       const run = (name: (typeof steps)[number]) => {
-        if (name === "add") box.add(chat(`c${added++}`));
+        if (name === "add") box.restore(chat(`c${added++}`));
         if (name === "serve") serve(false);
         if (name === "refuse") serve(true);
         if (name === "send") {

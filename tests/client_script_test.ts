@@ -297,3 +297,27 @@ Deno.test("what the library sends reaches the other across a server that is kill
 
   assertEquals(received, Array.from({ length: total }, (_, n) => `text ${n}`));
 });
+
+Deno.test("over TLS the client trusts the certificate it is given, and no other", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "chat-client-" });
+  const [cert, key] = [join(dir, "cert.pem"), join(dir, "key.pem")];
+  const made = await new Deno.Command("openssl", {
+    args: ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+      .concat(["-days", "2", "-subj", "/CN=localhost", "-keyout", key, "-out", cert])
+      .concat(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+      .concat(["-addext", "basicConstraints=critical,CA:FALSE"]),
+    stderr: "null",
+  }).output();
+  await using server = await TestServer.start({ flags: ["--tls-cert", cert, "--tls-key", key] });
+  const args = ["--port", String(server.port), "--name", "alice", "--register"];
+  await using trusting = new ClientProcess({ args: [...args, "--ca", cert], password: PASSWORD });
+  await trusting.send("/who");
+  const good = await trusting.end();
+  await using doubting = new ClientProcess({ args: [...args, "--tls"], password: PASSWORD });
+  const bad = await doubting.ended();
+  await Deno.remove(dir, { recursive: true });
+
+  assert(made.success);
+  assertEquals([good.code, bad.code], [0, 1]);
+  assert(/certificate/i.test(String(doubting.events.at(-1)?.error)), "the certificate is named");
+});
