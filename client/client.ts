@@ -91,7 +91,7 @@ export class Client implements AsyncIterable<ClientEvent> {
       maxUnits: 16 * 1024 * 1024,
       window: SEND_WINDOW,
     });
-    for (const chat of waiting) this.#outbox.restore(chat);
+    for (const chat of waiting) this.#outbox.add(chat);
     this.#connection = new Connection({
       address: { host: options.host ?? "127.0.0.1", port: options.port ?? 6000, tls: options.tls },
       clock: this.#clock,
@@ -217,9 +217,8 @@ export class Client implements AsyncIterable<ClientEvent> {
     this.#outbox.reserve(chat);
     try {
       await this.#journal?.append(chat);
-    } catch (error) {
+    } finally {
       this.#outbox.release(chat);
-      throw error;
     }
     this.#outbox.add(chat);
     const queued = this.#queued.add(chat.cid);

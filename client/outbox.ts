@@ -86,7 +86,7 @@ export class Outbox {
   }
 
   /**
-   * Keeps room for a chat until it is added, or given up by `release`.
+   * Keeps room for a chat until `release`.
    *
    * @throws {OutboxFull} There is none.
    */
@@ -100,27 +100,17 @@ export class Outbox {
     this.#units += chat.msg.length;
   }
 
-  /** Gives up the room of a chat that is not added. */
+  /** Gives up the room that was kept: the chat is added now, or not at all. */
   release(chat: Outgoing): void {
     this.#reserved--;
     this.#units -= chat.msg.length;
   }
 
-  /** Appends a chat for which there is room. Its cid must be new. */
+  /** Appends a chat. Its cid must be new. */
   add(chat: Outgoing): void {
-    this.#reserved--;
-    this.#append(chat);
-  }
-
-  /** Appends a chat of an earlier run, also past the limits: it was accepted then. */
-  restore(chat: Outgoing): void {
-    this.#units += chat.msg.length;
-    this.#append(chat);
-  }
-
-  #append(chat: Outgoing): void {
     const entry: Entry = { chat, sentAt: 0, attempts: 0 };
     this.#entries.set(chat.cid, entry);
+    this.#units += chat.msg.length;
     if (chat.from === this.#user) this.#unsent.push(entry);
   }
 

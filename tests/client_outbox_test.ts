@@ -21,7 +21,7 @@ const outbox = (window = 4) => new Outbox({ maxEntries: 100, maxUnits: 10_000, w
 
 Deno.test("the outbox has at most a window of chats on the wire", () => {
   const box = outbox(2);
-  for (const cid of ["a", "b", "c"]) box.restore(chat(cid));
+  for (const cid of ["a", "b", "c"]) box.add(chat(cid));
   box.rewind(1);
 
   const first = [box.take(1), box.take(1), box.take(1)].map((entry) => entry?.chat.cid);
@@ -33,8 +33,8 @@ Deno.test("the outbox has at most a window of chats on the wire", () => {
 
 Deno.test("the outbox sends a user's chats in that user's session only", () => {
   const box = outbox();
-  box.restore(chat("a", 1));
-  box.restore(chat("b", 2));
+  box.add(chat("a", 1));
+  box.add(chat("b", 2));
 
   box.rewind(2);
   const second = [box.take(1)?.chat.cid, box.take(1)?.chat.cid];
@@ -53,9 +53,11 @@ Deno.test("the outbox refuses what is over its limits", () => {
   assertThrows(() => box.reserve({ ...large, msg: "x".repeat(16) }), OutboxFull);
   box.release(small);
   box.reserve(large);
+  box.release(large);
   box.add(large);
   box.reserve(small);
   assertThrows(() => box.reserve({ ...chat("c"), msg: "" }), OutboxFull);
+  box.release(small);
   box.add(small);
 
   assertEquals([...box].map((c) => c.cid), ["b", "a"]);
@@ -92,7 +94,7 @@ Deno.test("whatever is refused or lost, every chat is accepted once and in order
         answers.push({ ...frame, ok });
       };
       const run = (name: (typeof steps)[number]) => {
-        if (name === "add") box.restore(chat(`c${added++}`));
+        if (name === "add") box.add(chat(`c${added++}`));
         if (name === "serve") serve(false);
         if (name === "refuse") serve(true);
         if (name === "send") {
