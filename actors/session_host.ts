@@ -67,6 +67,8 @@ export interface HostOptions {
 /** Every session is checked for pending rows about this often, ms, spread over the interval. */
 const CHECK_EVERY_MS = 60_000;
 const CHECK_TICK_MS = 1_000;
+/** Appends without an outcome, in this worker, from which on v1 senders are slowed down too. */
+const SLOW_ABOVE = 4_000;
 /** Groups larger than this bring no presence of members that join while a session is on. */
 const MAX_PRESENCE_GROUP = 500;
 
@@ -388,8 +390,9 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     urgent: boolean,
     pushed: ReadonlySet<UserId> | UserId | undefined,
   ): void {
-    // A v1 client waits for no acknowledgement: its frame is finished once the store's thread has it.
-    if (session.v === 2) session.holdFrame();
+    // A v1 client waits for no acknowledgement: its frame is finished once the store's thread has
+    // it. But when the store falls behind, an unfinished frame is what slows a sender down.
+    if (session.v === 2 || this.store.waiting >= SLOW_ABOVE) session.holdFrame();
     this.store.append({ session, seq: session.seq, req, message, urgent, pushed });
   }
 

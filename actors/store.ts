@@ -148,6 +148,11 @@ interface Entry extends Append {
   readonly n: number;
 }
 
+interface Counts {
+  appends: number;
+  receipts: number;
+}
+
 interface Watched {
   users: UserId[];
   attempt: number;
@@ -175,7 +180,11 @@ export class StoreActor implements Actor<StoreMessage> {
   #lastBatch = 0;
   #cancelTimer: (() => void) | undefined;
   #cancelSweep: (() => void) | undefined;
-  #barrier: { promise: Promise<void>; resolve: () => void } | undefined;
+  /** Appends and receipts accepted, and of them those that are committed or refused. */
+  readonly #taken: Counts = { appends: 0, receipts: 0 };
+  readonly #done: Counts = { appends: 0, receipts: 0 };
+  /** Reads that wait for what was accepted before them, in order. */
+  #readers: (Counts & { readonly resolve: () => void })[] = [];
   #stopped = false;
 
   constructor(system: ActorSystem, port: StorePort, options: StoreOptions) {
@@ -230,6 +239,7 @@ export class StoreActor implements Actor<StoreMessage> {
       const entry: Entry = { message, confirmed: [], worker: m.worker, run: m.run, n: n++ };
       this.#queue.push(entry);
       this.#queued.set(message.mid, entry);
+      this.#taken.appends++;
     }
     this.#schedule();
   }
@@ -245,7 +255,9 @@ export class StoreActor implements Actor<StoreMessage> {
         continue;
       }
       this.#unwatch(mid, user);
-      if (this.#receipts.length < MAX_QUEUED_RECEIPTS) this.#receipts.push({ user, mid });
+      if (this.#receipts.length >= MAX_QUEUED_RECEIPTS) continue;
+      this.#receipts.push({ user, mid });
+      this.#taken.receipts++;
     }
     if (this.#receipts.length > 0) this.#schedule();
   }
@@ -266,20 +278,28 @@ export class StoreActor implements Actor<StoreMessage> {
     }
   }
 
-  /** Resolves once everything queued now is committed or refused. */
+  /** Resolves once everything queued now is committed or refused; later arrivals do not count. */
   #settled(): Promise<void> {
-    if (this.#queue.length === 0 && this.#receipts.length === 0 && !this.#committing) {
-      return NO_WAIT;
+    const settled = { appends: this.#taken.appends, receipts: this.#taken.receipts };
+    if (this.#isDone(settled)) return NO_WAIT;
+    return new Promise((resolve) => {
+      this.#readers.push({ ...settled, resolve });
+      this.#schedule();
+    });
+  }
+
+  #isDone({ appends, receipts }: Counts): boolean {
+    return this.#done.appends >= appends && this.#done.receipts >= receipts;
+  }
+
+  /** @param all Whether what is queued has been given up. */
+  #wakeReaders(all: boolean): void {
+    while (this.#readers.length > 0) {
+      const [first] = this.#readers;
+      if (first === undefined || (!all && !this.#isDone(first))) return;
+      this.#readers.shift();
+      first.resolve();
     }
-    if (this.#barrier === undefined) {
-      let resolve = () => {};
-      const promise = new Promise<void>((r) => resolve = r);
-      this.#barrier = { promise, resolve };
-      this.#cancelTimer?.();
-      this.#cancelTimer = undefined;
-      if (!this.#committing) void this.#commit();
-    }
-    return this.#barrier.promise;
   }
 
   #schedule(): void {
@@ -296,7 +316,7 @@ export class StoreActor implements Actor<StoreMessage> {
 
   /** When what is queued should be committed. */
   #due(now: number): number {
-    if (this.#queue.length >= MAX_BATCH || this.#barrier !== undefined) return now;
+    if (this.#queue.length >= MAX_BATCH || this.#readers.length > 0) return now;
     if (!this.#urgent) return now + LAZY_MS;
     if (this.#lastBatch < SMALL_BATCH) return now;
     const every = Math.min(
@@ -329,9 +349,12 @@ export class StoreActor implements Actor<StoreMessage> {
         this.#lastCommitAt = began;
         this.#lastBatch = batch.length + receipts.length;
         if (!(await this.#commitBatch(batch, receipts))) break;
+        this.#done.appends += batch.length;
+        this.#done.receipts += receipts.length;
+        this.#wakeReaders(false);
         this.#options.onCommit?.(batch.length, receipts.length, this.#system.clock.now() - began);
         // Under load the next batch waits its turn, so that it grows; a reader does not wait.
-        if (this.#barrier === undefined && this.#queue.length < MAX_BATCH) break;
+        if (this.#readers.length === 0 && this.#queue.length < MAX_BATCH) break;
       }
     } finally {
       this.#committing = false;
@@ -339,9 +362,6 @@ export class StoreActor implements Actor<StoreMessage> {
     if (this.#queue.length > 0) this.#urgent = true; // some of them may be
     if (this.#queue.length > 0 || (this.#receipts.length > 0 && this.#lastBatch > 0)) {
       this.#schedule();
-    } else if (this.#barrier !== undefined) {
-      this.#barrier.resolve();
-      this.#barrier = undefined;
     }
   }
 
@@ -390,7 +410,9 @@ export class StoreActor implements Actor<StoreMessage> {
     this.#queue = [];
     this.#queued.clear();
     // Receipts keep: they are no one's wait, and losing them would repeat deliveries.
-    this.#receipts = [...receipts, ...this.#receipts].slice(0, MAX_QUEUED_RECEIPTS);
+    const kept = [...receipts, ...this.#receipts].slice(0, MAX_QUEUED_RECEIPTS);
+    this.#taken.receipts -= receipts.length + this.#receipts.length - kept.length;
+    this.#receipts = kept;
     this.#lastBatch = 0;
     const byWorker = new Map<ThreadId, { run: string; ns: number[] }>();
     for (const entry of all) {
@@ -400,8 +422,8 @@ export class StoreActor implements Actor<StoreMessage> {
       } else of.ns.push(entry.n);
     }
     for (const [worker, { run, ns }] of byWorker) this.#putOff(worker, run, ns, true);
-    this.#barrier?.resolve();
-    this.#barrier = undefined;
+    this.#done.appends = this.#taken.appends;
+    this.#wakeReaders(true);
   }
 
   #putOff(worker: ThreadId, run: string, ns: readonly number[], raise: boolean): void {

@@ -117,6 +117,7 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
       heartbeatSeconds: config.heartbeatSeconds,
       tokenMs: TOKEN_MS,
       maxGroup: config.limits.groupMembers,
+      maxStoreQueue: config.limits.storeQueue,
       maxFriends: config.limits.friends,
       windowUnits: Math.min(MAX_UNRECEIPTED_UNITS, config.limits.queuedBytes / 4),
     },

@@ -122,6 +122,10 @@ export const typing: Handler<Typing> = (session, m, host) => {
 
 function chat(session: Session, draft: Draft, host: Host): Turn {
   checkOrder(session, draft, host);
+  if (host.store.waiting >= host.settings.maxStoreQueue) {
+    session.putOff(draft.cid, session.seq, host.clock.now());
+    throw new ChatError("TRY_LATER", "the store is behind, try again later");
+  }
   const key = targetKey(draft.toid, draft.groupid);
   const prev = session.lastSent(key);
   const ready = prev !== undefined &&

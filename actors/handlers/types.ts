@@ -37,6 +37,8 @@ export interface SessionSettings {
   /** Most members of a group, and friends of a user; 0: no limit. */
   readonly maxGroup: number;
   readonly maxFriends: number;
+  /** Messages of one worker that may wait for a commit. */
+  readonly maxStoreQueue: number;
   /**
    * Length of pushes that may lack a receipt, UTF-16 units; at three bytes each they have to fit
    * what a socket may queue. @default MAX_UNRECEIPTED_UNITS

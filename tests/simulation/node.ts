@@ -267,6 +267,7 @@ export class SimNode implements Owner {
         heartbeatSeconds: HEARTBEAT_SECONDS,
         tokenMs: 3_600_000,
         maxGroup: 0,
+        maxStoreQueue: 1_000,
         maxFriends: 0,
         windowUnits: settings.windowUnits,
       },
