@@ -334,6 +334,8 @@ export class Connection {
     how: { readonly login: Login } | { readonly token: string },
   ): Promise<LoginAck> {
     if (this.#signIn !== undefined) throw new RequestError(9, "a login is under way");
+    // Lost between the moment it was there and now: nobody would tell this request.
+    if (socket.closed) throw new ConnectionLost("the connection was lost");
     const { req, answer } = this.#requests.open(this.#options.requestTimeoutMs);
     const resumed = "token" in how;
     const login = resumed ? this.#credentials.login : how.login;

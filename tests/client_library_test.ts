@@ -394,6 +394,30 @@ Deno.test("a refused token falls back to the password", async () => {
   assertEquals([login.msgid, login.password], [MSGID.LOGIN, "secret"]);
 });
 
+Deno.test("a login over a connection that is lost at once is told so at once", async () => {
+  let listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  const client = await connect({
+    port,
+    clock: hasty,
+    requestTimeoutMs: 5_000,
+    onEvent(event) {
+      // Nobody has accepted it: the system resets it, before the program hears of it.
+      if (event.type === "connection" && event.state === "connected") listener.close();
+    },
+  });
+  const began = Date.now();
+
+  for (let n = 0; n < 20; n++) {
+    await assertRejects(() => client.login({ name: "alice", password: "secret" }), ConnectionLost);
+    if (client.state === "offline") listener = Deno.listen({ hostname: "127.0.0.1", port });
+  }
+
+  assert(Date.now() - began < 4_000, `${Date.now() - began} ms`);
+  await client.close();
+  listener.close();
+});
+
 Deno.test("BYE says when to come back, and the client waits that long", async () => {
   await using at = await scene();
   await at.peer.send({ msgid: MSGID.BYE, errno: 9, errmsg: "stopping", retryAfterMs: 300 });
