@@ -1,14 +1,15 @@
 /**
- * One chat node as a child process, run as `deno task serve` runs it: program and permissions come
- * from that task in deno.json, so that what a cluster and its tests run is what users run.
+ * One chat node as a child process, with the command line that `deno task serve` turns into: the
+ * same program and permissions, so that what a cluster and its tests run is what users run.
  */
 
-import { fromFileUrl, join } from "@std/path";
+import { fromFileUrl } from "@std/path";
+import { readConfig } from "../config.ts";
+import { nodeCommand } from "../node_command.ts";
 import { Child } from "./child.ts";
 import { freePort } from "./ports.ts";
 import { prepare, Service, type ServiceOptions } from "./service.ts";
 
-const MAIN = "server/main.ts";
 const ROOT = fromFileUrl(new URL("../../", import.meta.url));
 /** Modules are compiled on a cold cache, migrations run, another node may hold their lock. */
 const READY_MS = 60_000;
@@ -45,29 +46,25 @@ export interface NodeService extends Service {
  */
 export async function startNode(options: NodeOptions): Promise<NodeService> {
   const { dir, output } = await prepare(options, options.name);
-  const [command = "", ...permissions] = await serveCommand();
   let httpPort = options.httpPort ?? 0;
   let isPinned = options.httpPort !== undefined;
   const service = await Service.start({
     name: options.name,
     spawn(port) {
       if (!isPinned) httpPort = freePort(); // at every attempt to start; a restart keeps it
+      const flags = [
+        ...["--host", "127.0.0.1", "--port", `${port}`],
+        ...["--http-port", `${httpPort}`, "--data", dir],
+        ...options.mysql === undefined ? [] : ["--mysql", options.mysql],
+        ...options.redis === undefined ? [] : ["--redis", options.redis],
+        ...options.proxyProtocol
+          ? ["--proxy-protocol", "on", "--trusted-proxies", "127.0.0.1/32"]
+          : [],
+        ...options.args ?? [],
+      ];
       return new Child({
         name: options.name,
-        command,
-        args: [
-          ...permissions.slice(0, -1),
-          ...options.denoArgs ?? [],
-          ...permissions.slice(-1),
-          ...["--host", "127.0.0.1", "--port", `${port}`],
-          ...["--http-port", `${httpPort}`, "--data", dir],
-          ...options.mysql === undefined ? [] : ["--mysql", options.mysql],
-          ...options.redis === undefined ? [] : ["--redis", options.redis],
-          ...options.proxyProtocol
-            ? ["--proxy-protocol", "on", "--trusted-proxies", "127.0.0.1/32"]
-            : [],
-          ...options.args ?? [],
-        ],
+        ...commandOf(flags, options.denoArgs),
         cwd: ROOT,
         ...options.env !== undefined && { env: { ...Deno.env.toObject(), ...options.env } },
         output,
@@ -82,15 +79,11 @@ export async function startNode(options: NodeOptions): Promise<NodeService> {
   return Object.assign(service, { httpPort });
 }
 
-/** The `serve` task with absolute paths: a program, its permissions, its main module. */
-async function serveCommand(): Promise<string[]> {
-  const config: unknown = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json")));
-  const tasks = isRecord(config) && isRecord(config.tasks) ? config.tasks : {};
-  const words = typeof tasks.serve === "string" ? tasks.serve.split(" ") : [];
-  if (words[0] !== "deno" || words.at(-1) !== MAIN) {
-    throw new Error(`deno.json: the serve task should be "deno run … ${MAIN}"`);
-  }
-  return [Deno.execPath(), ...words.slice(1, -1), join(ROOT, MAIN)];
+/** Only flags count: of the environment a node in a cluster sees no setting. */
+function commandOf(flags: readonly string[], denoArgs: readonly string[] | undefined) {
+  const invocation = readConfig(flags, () => undefined, 1);
+  if (invocation.help) throw new Error("a node that only prints its help is no service");
+  return nodeCommand(invocation.config, flags, denoArgs);
 }
 
 async function isHealthy(httpPort: number): Promise<boolean> {
@@ -106,8 +99,4 @@ async function isHealthy(httpPort: number): Promise<boolean> {
     if (error instanceof TypeError || error instanceof DOMException) return false;
     throw error;
   }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null;
 }
