@@ -7,6 +7,7 @@ import type { Client } from "./client.ts";
 import type { Clock } from "./clock.ts";
 import { helpLines, type Invocation } from "./commands.ts";
 import { OPTIONS } from "./complete.ts";
+import { oldestMid } from "./conversation.ts";
 import { keyOf, resolve, titleOf } from "./directory.ts";
 import { ConnectionLost } from "./errors.ts";
 import type { ClientEvent, Message, Target } from "./events.ts";
@@ -20,7 +21,6 @@ import {
   INITIAL,
   isPersonal,
   neighbour,
-  oldestMid,
   reduce,
   type State,
   targetOfKey,

@@ -8,6 +8,16 @@
  */
 
 import {
+  type Conversation,
+  fresh,
+  KEEP_LINES,
+  trimmed,
+  whenLeft,
+  withDelivery,
+  without,
+  withPage,
+} from "./conversation.ts";
+import {
   type Directory,
   EMPTY,
   keyOf,
@@ -18,41 +28,15 @@ import {
   withSender,
 } from "./directory.ts";
 import type { ClientEvent, ConnectionState, Friend, Group, Message, Target } from "./events.ts";
-import { insertLine, mergePage, messageLine, type NewLine, settleLine } from "./lines.ts";
-import type { Line, Mark } from "./lines.ts";
+import { insertLine, type Line, messageLine, type NewLine, settleLine } from "./lines.ts";
 import type { Outgoing } from "./outbox.ts";
 import { safe } from "./text.ts";
 
-export type { Line, Mark } from "./lines.ts";
+export type { Conversation } from "./conversation.ts";
+export type { Line } from "./lines.ts";
 
-/** Lines kept of a conversation that is looked at. Scrolling up loads more, to this. */
-const MAX_LINES = 10_000;
-/** Lines kept of a conversation when it is left, and while nobody scrolls in it. */
-const KEEP_LINES = 400;
 /** How long a TYPING counts, in ms. */
 const TYPING_MS = 6_000;
-
-/** One conversation. */
-export interface Conversation {
-  readonly key: string;
-  readonly target: Target;
-  readonly lines: readonly Line[];
-  /** Messages that came while nobody looked. */
-  readonly unread: number;
-  /** Those of them that are for this user in particular. */
-  readonly mentions: number;
-  /** `seq` of the last line before the unread ones; undefined when there is no mark to draw. */
-  readonly marker: number | undefined;
-  /** Whether the latest page has been loaded in this session. */
-  readonly loaded: "no" | "loading" | "yes";
-  /** Older messages exist on the server. */
-  readonly more: boolean;
-  readonly loadingOlder: boolean;
-  /** Own messages whose delivery is open. */
-  readonly undelivered: number;
-  /** Who types, until when (epoch ms). */
-  readonly typing: ReadonlyMap<number, number>;
-}
 
 /** How it stands with the server. */
 export interface Link {
@@ -241,15 +225,10 @@ function onEvent(state: State, event: ClientEvent, now: number): State {
       return onTyping(state, event, now);
     case "session":
       return {
-        ...state,
+        // What came while we were away may be missing: the latest page is asked for again.
+        ...changeAll(state, (c) => ({ ...c, loaded: "no", loadingOlder: false })),
         me: { id: event.session.id, name: event.session.name },
         directory: ofSession(state.directory, event.session),
-        // What came while we were away may be missing: the latest page is asked for again.
-        conversations: mapValues(state.conversations, (c) => ({
-          ...c,
-          loaded: "no",
-          loadingOlder: false,
-        })),
       };
     case "connection":
       return onConnection(state, event, now);
@@ -275,12 +254,8 @@ function onConnection(
   if (event.state === "online" || event.state === "connected") return { ...state, link };
   // Nobody's presence is known while the server is away, and nobody types.
   return {
-    ...state,
+    ...changeAll(state, (c) => c.typing.size === 0 ? c : { ...c, typing: new Map() }),
     link,
-    conversations: mapValues(
-      state.conversations,
-      (c) => c.typing.size === 0 ? c : { ...c, typing: new Map() },
-    ),
   };
 }
 
@@ -299,16 +274,17 @@ function onMessage(state: State, message: Message): State {
     const lines = insertLine(c.lines, line, seq);
     if (lines === c.lines) return c; // known already
     const typing = c.typing.has(message.id) ? without(c.typing, message.id) : c.typing;
-    if (seen) return trim(state, { ...c, lines, typing });
+    const isScrolled = state.current === c.key && !state.atBottom;
+    if (seen) return trimmed({ ...c, lines, typing }, isScrolled);
     const before = c.lines.at(-1)?.seq ?? 0;
-    return trim(state, {
+    return trimmed({
       ...c,
       lines,
       typing,
       unread: c.unread + 1,
       mentions: c.mentions + (isPersonal(target, line) ? 1 : 0),
       marker: c.unread === 0 ? before : c.marker,
-    });
+    }, isScrolled);
   });
   return opened(next, keyOf(target));
 }
@@ -359,30 +335,13 @@ function restoredChat(chat: Outgoing): Parameters<typeof onQueued>[1] {
 }
 
 function onDelivered(state: State, id: number, mids: ReadonlySet<string>): State {
-  let conversations: Map<string, Conversation> | undefined;
-  for (const [key, c] of state.conversations) {
-    if (c.undelivered === 0) continue;
-    if (c.target.kind === "user" && c.target.id !== id) continue;
+  return changeAll(state, (c) => {
+    if (c.target.kind === "user" && c.target.id !== id) return c;
     const others = c.target.kind === "user"
       ? 1
       : (state.directory.rooms.get(c.target.id)?.members.length ?? 2) - 1;
-    let undelivered = c.undelivered;
-    let lines: Line[] | undefined;
-    for (let at = c.lines.length - 1; at >= 0; at--) {
-      const line = c.lines[at];
-      if (line?.kind !== "message" || line.mark !== "sent") continue;
-      if (line.mid === undefined || !mids.has(line.mid)) continue;
-      const deliveredTo = line.deliveredTo + 1;
-      const mark: Mark = deliveredTo >= others ? "delivered" : "sent";
-      if (mark === "delivered") undelivered--;
-      lines ??= [...c.lines];
-      lines[at] = { ...line, deliveredTo, mark };
-    }
-    if (lines === undefined) continue;
-    conversations ??= new Map(state.conversations);
-    conversations.set(key, { ...c, lines, undelivered });
-  }
-  return conversations === undefined ? state : { ...state, conversations };
+    return withDelivery(c, mids, others);
+  });
 }
 
 function onTyping(
@@ -401,29 +360,17 @@ function onTyping(
 }
 
 function onTick(state: State, now: number): State {
-  let conversations: Map<string, Conversation> | undefined;
-  for (const [key, c] of state.conversations) {
+  return changeAll(state, (c) => {
     const typing = new Map([...c.typing].filter(([, until]) => until > now));
-    if (typing.size === c.typing.size) continue;
-    conversations ??= new Map(state.conversations);
-    conversations.set(key, { ...c, typing });
-  }
-  return conversations === undefined ? state : { ...state, conversations };
+    return typing.size === c.typing.size ? c : { ...c, typing };
+  });
 }
 
 function onOpen(state: State, target: Target | undefined): State {
   const left = state.current;
-  let next: State = state;
   const before = currentOf(state);
-  if (before !== undefined) {
-    const lines = before.lines.length > KEEP_LINES ? before.lines.slice(-KEEP_LINES) : before.lines;
-    next = put(next, {
-      ...before,
-      lines,
-      more: before.more || lines !== before.lines,
-      marker: left === (target && keyOf(target)) ? before.marker : undefined,
-    });
-  }
+  const isSame = target !== undefined && left === keyOf(target);
+  let next = before === undefined || isSame ? state : put(state, whenLeft(before));
   if (target === undefined) return { ...next, current: undefined, atBottom: true };
   const key = keyOf(target);
   next = opened(update(next, target, (c) => c), key);
@@ -441,27 +388,7 @@ function onClose(state: State, key: string): State {
 function onPage(state: State, action: Extract<Action, { type: "page" }>): State {
   const page = action.messages.map((message) => messageLine(message, state.me, undefined));
   const next = { ...state, nextSeq: state.nextSeq + page.length };
-  return update(next, action.target, (c) => {
-    const { lines, gap } = mergePage(c.lines, page, state.nextSeq, action.older);
-    const merged: Conversation = {
-      ...c,
-      lines: lines.length > MAX_LINES ? lines.slice(-MAX_LINES) : lines,
-      // Of the latest page it counts only when it replaced or began what is here.
-      more: lines.length > MAX_LINES || (action.older || gap || c.lines.length === 0 ||
-          oldestMid(lines) === action.messages[0]?.mid
-        ? action.more
-        : c.more),
-    };
-    return action.older ? { ...merged, loadingOlder: false } : { ...merged, loaded: "yes" };
-  });
-}
-
-/** `mid` of the oldest message among the lines. */
-export function oldestMid(lines: readonly Line[]): string | undefined {
-  for (const line of lines) {
-    if (line.kind === "message" && line.mid !== undefined) return line.mid;
-  }
-  return undefined;
+  return update(next, action.target, (c) => withPage(c, page, state.nextSeq, action));
 }
 
 function onNotice(
@@ -537,13 +464,6 @@ function isLookedAt(state: State, key: string): boolean {
   return state.focused && state.atBottom && state.current === key;
 }
 
-/** Bounds a conversation's lines; generously while someone scrolls in it. */
-function trim(state: State, c: Conversation): Conversation {
-  const scrolling = state.current === c.key && !state.atBottom;
-  if (c.lines.length <= (scrolling ? MAX_LINES : 2 * KEEP_LINES)) return c;
-  return { ...c, lines: c.lines.slice(scrolling ? -MAX_LINES : -KEEP_LINES), more: true };
-}
-
 /** Gives a conversation a number if it has none. */
 function opened(state: State, key: string): State {
   return state.order.includes(key) ? state : { ...state, order: [...state.order, key] };
@@ -560,31 +480,14 @@ function put(state: State, conversation: Conversation): State {
   return { ...state, conversations };
 }
 
-function fresh(target: Target): Conversation {
-  return {
-    key: keyOf(target),
-    target,
-    lines: [],
-    unread: 0,
-    mentions: 0,
-    marker: undefined,
-    loaded: "no",
-    more: false,
-    loadingOlder: false,
-    undelivered: 0,
-    typing: new Map(),
-  };
-}
-
-function mapValues(
-  map: ReadonlyMap<string, Conversation>,
-  change: (c: Conversation) => Conversation,
-): ReadonlyMap<string, Conversation> {
-  return new Map(Array.from(map, ([key, c]) => [key, change(c)]));
-}
-
-function without(typing: ReadonlyMap<number, number>, id: number): ReadonlyMap<number, number> {
-  const rest = new Map(typing);
-  rest.delete(id);
-  return rest;
+/** Changes conversations; the same state when none has changed. */
+function changeAll(state: State, change: (c: Conversation) => Conversation): State {
+  let conversations: Map<string, Conversation> | undefined;
+  for (const [key, c] of state.conversations) {
+    const changed = change(c);
+    if (changed === c) continue;
+    conversations ??= new Map(state.conversations);
+    conversations.set(key, changed);
+  }
+  return conversations === undefined ? state : { ...state, conversations };
 }

@@ -1,0 +1,131 @@
+/**
+ * One conversation as the program knows it, and how single things change it. Pure.
+ *
+ * Invariant: its lines are bounded; what is dropped is the oldest, and can be loaded again.
+ */
+
+import { keyOf } from "./directory.ts";
+import type { Target } from "./events.ts";
+import { type Line, type Mark, mergePage, type NewLine } from "./lines.ts";
+
+/** Lines kept of a conversation that is looked at. Scrolling up loads more, to this. */
+const MAX_LINES = 10_000;
+/** Lines kept of a conversation when it is left, and while nobody scrolls in it. */
+export const KEEP_LINES = 400;
+/** One conversation. */
+export interface Conversation {
+  readonly key: string;
+  readonly target: Target;
+  readonly lines: readonly Line[];
+  /** Messages that came while nobody looked. */
+  readonly unread: number;
+  /** Those of them that are for this user in particular. */
+  readonly mentions: number;
+  /** `seq` of the last line before the unread ones; undefined when there is no mark to draw. */
+  readonly marker: number | undefined;
+  /** Whether the latest page has been loaded in this session. */
+  readonly loaded: "no" | "loading" | "yes";
+  /** Older messages exist on the server. */
+  readonly more: boolean;
+  readonly loadingOlder: boolean;
+  /** Own messages whose delivery is open. */
+  readonly undelivered: number;
+  /** Who types, until when (epoch ms). */
+  readonly typing: ReadonlyMap<number, number>;
+}
+
+/** A conversation of which nothing is known. */
+export function fresh(target: Target): Conversation {
+  return {
+    key: keyOf(target),
+    target,
+    lines: [],
+    unread: 0,
+    mentions: 0,
+    marker: undefined,
+    loaded: "no",
+    more: false,
+    loadingOlder: false,
+    undelivered: 0,
+    typing: new Map(),
+  };
+}
+
+/** Bounds the lines; generously while someone scrolls in them. */
+export function trimmed(c: Conversation, isScrolled: boolean): Conversation {
+  if (c.lines.length <= (isScrolled ? MAX_LINES : 2 * KEEP_LINES)) return c;
+  return { ...c, lines: c.lines.slice(isScrolled ? -MAX_LINES : -KEEP_LINES), more: true };
+}
+
+/** Nobody looks any more: what was new is so no longer, and few lines are kept. */
+export function whenLeft(c: Conversation): Conversation {
+  const isLong = c.lines.length > KEEP_LINES;
+  const lines = isLong ? c.lines.slice(-KEEP_LINES) : c.lines;
+  return { ...c, lines, more: c.more || isLong, marker: undefined };
+}
+
+/**
+ * One more recipient has these messages.
+ *
+ * @param others How many recipients there are.
+ * @returns The same conversation when none of them is in it.
+ */
+export function withDelivery(
+  c: Conversation,
+  mids: ReadonlySet<string>,
+  others: number,
+): Conversation {
+  if (c.undelivered === 0) return c;
+  let { undelivered } = c;
+  let lines: Line[] | undefined;
+  for (let at = c.lines.length - 1; at >= 0; at--) {
+    const line = c.lines[at];
+    if (line?.kind !== "message" || line.mark !== "sent") continue;
+    if (line.mid === undefined || !mids.has(line.mid)) continue;
+    const deliveredTo = line.deliveredTo + 1;
+    const mark: Mark = deliveredTo >= others ? "delivered" : "sent";
+    if (mark === "delivered") undelivered--;
+    lines ??= [...c.lines];
+    lines[at] = { ...line, deliveredTo, mark };
+  }
+  return lines === undefined ? c : { ...c, lines, undelivered };
+}
+
+/** With a page of history whose lines are numbered from `seq`. */
+export function withPage(
+  c: Conversation,
+  page: readonly NewLine[],
+  seq: number,
+  { older, more }: { readonly older: boolean; readonly more: boolean },
+): Conversation {
+  const { lines, gap } = mergePage(c.lines, page, seq, older);
+  const isLong = lines.length > MAX_LINES;
+  const first = page[0];
+  const begins = first?.kind === "message" && oldestMid(lines) === first.mid;
+  // What the latest page says of older messages counts when nothing older is here.
+  const counts = older || gap || c.lines.length === 0 || begins;
+  return {
+    ...c,
+    lines: isLong ? lines.slice(-MAX_LINES) : lines,
+    more: isLong || (counts ? more : c.more),
+    ...(older ? { loadingOlder: false } : { loaded: "yes" }),
+  };
+}
+
+/** `mid` of the oldest message among the lines. */
+export function oldestMid(lines: readonly Line[]): string | undefined {
+  for (const line of lines) {
+    if (line.kind === "message" && line.mid !== undefined) return line.mid;
+  }
+  return undefined;
+}
+
+/** With somebody typing no more. */
+export function without(
+  typing: ReadonlyMap<number, number>,
+  id: number,
+): ReadonlyMap<number, number> {
+  const rest = new Map(typing);
+  rest.delete(id);
+  return rest;
+}
