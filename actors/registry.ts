@@ -203,22 +203,18 @@ export class Registry implements Actor<RegistryMessage> {
 
   // ── other nodes ────────────────────────────────────────────────────────────────────────────
 
-  #peer(from: NodeId, m: PeerMessage): void {
+  #peer(from: NodeId, m: PeerMessage): void | Promise<unknown> {
     const peer = this.#known(from);
     switch (m.t) {
       case "ask_snapshot":
         return this.#ports.toPeer(from, this.#snapshot());
       case "snapshot": {
         const gone = new Set(peer.users.keys());
-        for (let i = 0; i < m.list.length; i += 2) {
-          const user = m.list[i] ?? 0;
-          gone.delete(user);
-          this.#remote(from, peer, user, m.list[i + 1] ?? -1, true);
-        }
-        for (const user of gone) this.#remote(from, peer, user, -1, true);
+        for (let i = 0; i < m.list.length; i += 2) gone.delete(m.list[i] ?? 0);
+        for (const user of gone) this.#goneFrom(peer, user);
         peer.seq = m.seq;
         peer.known = true;
-        return;
+        return this.#statedBy(peer, m.list);
       }
       case "changes":
         if (!peer.known) return; // its snapshot is on the way
@@ -228,10 +224,7 @@ export class Registry implements Actor<RegistryMessage> {
           return this.#ports.toPeer(from, { t: "ask_snapshot" });
         }
         peer.seq = m.seq;
-        for (let i = 0; i < m.list.length; i += 2) {
-          this.#remote(from, peer, m.list[i] ?? 0, m.list[i + 1] ?? -1, false);
-        }
-        return;
+        return this.#statedBy(peer, m.list);
       case "evict": {
         if (this.#users.get(m.conn) !== m.user) return;
         this.#evict(m.conn);
@@ -253,29 +246,49 @@ export class Registry implements Actor<RegistryMessage> {
     return { t: "snapshot", seq: this.#seq, list };
   }
 
-  /** A user's entry as another node states it. */
-  #remote(from: NodeId, peer: Peer, user: UserId, worker: number, snapshot: boolean): void {
-    const place = this.#places.get(user);
-    if (worker < 0) {
-      peer.users.delete(user);
-      const theirs = place !== undefined && place < 0 && remoteNodeIndex(place) === peer.index;
-      if (theirs) this.#set(user, this.#elsewhere(user));
+  /** Users' entries as another node states them: pairs of user and worker, -1 for none. */
+  #statedBy(peer: Peer, list: readonly number[]): void | Promise<unknown> {
+    const contests: Promise<void>[] = [];
+    for (let i = 0; i < list.length; i += 2) {
+      const user = list[i] ?? 0;
+      const worker = list[i + 1] ?? -1;
+      if (worker < 0) {
+        this.#goneFrom(peer, user);
+        continue;
+      }
+      peer.users.set(user, worker);
+      const place = this.#places.get(user) ?? 0;
+      if (place > 0) contests.push(this.#contest(user, place));
+      else this.#set(user, remotePlace(peer.index, worker));
+    }
+    if (contests.length > 0) return Promise.all(contests);
+  }
+
+  #goneFrom(peer: Peer, user: UserId): void {
+    peer.users.delete(user);
+    const place = this.#places.get(user) ?? 0;
+    if (place < 0 && remoteNodeIndex(place) === peer.index) this.#set(user, this.#elsewhere(user));
+  }
+
+  /**
+   * Another node states that it has a user who is here too. Its word may be old, or ours: a node
+   * that was stopped believes what was true before. The bus knows whose claim came last; while it
+   * is away both keep the user, until it is back and asked again.
+   */
+  async #contest(user: UserId, conn: number): Promise<void> {
+    const { bus } = this.#ports;
+    const { granted } = await bus.claim(user, conn, false);
+    const place = this.#places.get(user) ?? 0;
+    if (place !== conn) { // it closed, or came again, meanwhile: the claim was not for that
+      if (!granted) return;
+      bus.release(user, conn);
+      if (place > 0) await bus.announce([{ user, conn: place }]);
       return;
     }
-    peer.users.set(user, worker);
-    if (place !== undefined && place > 0) {
-      // Both nodes hold the user: a claim there came after ours. After both lost the claims
-      // (a flushed Redis) the snapshots meet here, and one side has to give way.
-      if (snapshot && from > this.#ports.bus.node) {
-        // It gives way. Its release must not take the entry that is ours.
-        void this.#ports.bus.claim(user, place, true); // never rejects
-        return;
-      }
-      this.#users.delete(place);
-      this.#ports.bus.release(user, place); // the entry may be ours still
-      this.#command(place % WORKER_SPAN, { type: "evict", conn: place });
-    }
-    this.#set(user, remotePlace(peer.index, worker));
+    if (granted) return;
+    this.#evict(conn);
+    this.#set(user, 0); // others hear that it is not here, then where it is
+    this.#set(user, this.#elsewhere(user));
   }
 
   /** Another node that states to have the user, if any. */
@@ -307,7 +320,7 @@ export class Registry implements Actor<RegistryMessage> {
     for (const user of [...peer.users.keys()]) {
       const place = this.#places.get(user) ?? 0;
       if (place > 0) ours.push({ user, conn: place });
-      this.#remote(node, peer, user, -1, true);
+      this.#goneFrom(peer, user);
     }
     this.#peers.delete(node); // its index stays taken: a place code is never reused
     // Who came here while the bus was away could not be announced over the dead node's entry.
