@@ -5,14 +5,15 @@
 
 import type { Client } from "./client.ts";
 import type { Clock } from "./clock.ts";
-import { helpLines, type Invocation } from "./commands.ts";
+import type { Invocation } from "./command_table.ts";
+import { helpLines, idOrName } from "./commands.ts";
 import { OPTIONS } from "./complete.ts";
 import { oldestMid } from "./conversation.ts";
 import { keyOf, resolve, titleOf } from "./directory.ts";
 import { ConnectionLost } from "./errors.ts";
 import type { ClientEvent, Message, Target } from "./events.ts";
 import type { Profile, ProfileData } from "./profile.ts";
-import { idOrName, inWords } from "./script.ts";
+import { inWords } from "./script_output.ts";
 import {
   type Action,
   conversationOf,

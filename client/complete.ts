@@ -2,7 +2,7 @@
  * What Tab makes of the word before the cursor: commands, people, groups, options. Pure.
  */
 
-import { type ArgKind, COMMAND_LIST, type CommandSpec } from "./commands.ts";
+import { type ArgKind, COMMAND_LIST, type CommandSpec } from "./command_table.ts";
 import { type Editor, replace } from "./editor.ts";
 import { currentOf, type State } from "./state.ts";
 

@@ -13,6 +13,7 @@ import { Backoff } from "./backoff.ts";
 import { type Clock, pause } from "./clock.ts";
 import { ConnectionLost, RequestError } from "./errors.ts";
 import type { ConnectionState } from "./events.ts";
+import { watch } from "./heartbeat.ts";
 import { Requests } from "./requests.ts";
 import { type Address, dial, Socket } from "./socket.ts";
 
@@ -382,37 +383,13 @@ export class Connection {
     this.#credentials = { token: ack.token, login: this.#signIn?.login };
     this.#onlineSinceMs = this.#clock.now();
     this.#retryAfterMs = 0;
-    this.#startHeartbeat((ack.heartbeat ?? DEFAULT_HEARTBEAT_S) * 1000);
+    this.#stopHeartbeat?.();
+    const heartbeatMs = (ack.heartbeat ?? DEFAULT_HEARTBEAT_S) * 1000;
+    if (this.#socket !== undefined) {
+      this.#stopHeartbeat = watch(this.#socket, this.#clock, heartbeatMs);
+    }
     this.#set("online", "");
     this.#handlers.onOnline(ack, resumed);
-  }
-
-  /**
-   * Looks twice a heartbeat whether the server has been heard. Silence of half a heartbeat is
-   * answered with a PING, one and a half mean that the connection is dead: noticed within two.
-   */
-  #startHeartbeat(heartbeatMs: number): void {
-    this.#stopHeartbeat?.();
-    const tickMs = heartbeatMs / 2;
-    let stop = () => {};
-    let lastTickMs = this.#clock.now();
-    const tick = () => {
-      const socket = this.#socket;
-      if (socket === undefined) return;
-      const now = this.#clock.now();
-      // After a pause of this process (SIGSTOP, suspend) the answer may lie unread in the socket.
-      const late = now - lastTickMs > 1.5 * tickMs;
-      lastTickMs = now;
-      const silentMs = now - socket.lastHeardMs;
-      // A tenth of a tick covers timers that fire a little early.
-      if (!late && silentMs > 1.5 * heartbeatMs - tickMs / 10) {
-        return socket.close("the server has fallen silent");
-      }
-      if (silentMs > 0.4 * heartbeatMs) socket.send({ msgid: MSGID.PING });
-      stop = this.#clock.after(tickMs, tick);
-    };
-    stop = this.#clock.after(tickMs, tick);
-    this.#stopHeartbeat = () => stop();
   }
 
   async #wait(reason: string): Promise<void> {

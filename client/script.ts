@@ -8,21 +8,22 @@
 
 import type { Client } from "./client.ts";
 import { type Clock, pause } from "./clock.ts";
-import { helpLines, type Invocation, parseLine, parseObject } from "./commands.ts";
+import type { Invocation } from "./command_table.ts";
+import { helpLines, idOrName, parseLine, parseObject } from "./commands.ts";
 import {
   type Directory,
   EMPTY,
   keyOf,
   ofSession,
   resolve,
-  titleOf,
   withFriend,
   withGroup,
   withPresence,
   withSender,
 } from "./directory.ts";
-import { ConnectionLost, OutboxFull, RequestError } from "./errors.ts";
-import type { ClientEvent, Message, Target } from "./events.ts";
+import { ConnectionLost, RequestError } from "./errors.ts";
+import type { ClientEvent, Target } from "./events.ts";
+import { eventShown, inWords, messageShown, whoShown } from "./script_output.ts";
 
 /** Sends that may wait for their acknowledgement at once. */
 const MAX_OPEN_SENDS = 256;
@@ -104,7 +105,7 @@ export class Script {
     // What a line of this script sent is told by that line's `ok` or `error`.
     const isOwn = (event.type === "sent" || event.type === "failed") &&
       this.#openCids.has(event.cid);
-    if (!isOwn) this.#print(this.#shown(event));
+    if (!isOwn) this.#print(eventShown(event, this.#directory));
     this.#changed.resolve();
     this.#changed = Promise.withResolvers<void>();
   }
@@ -200,7 +201,10 @@ export class Script {
         return { group };
       }
       case "who":
-        return this.#who(invocation.args.who);
+        return whoShown(
+          this.#directory,
+          invocation.args.who === undefined ? undefined : this.#target(invocation.args.who),
+        );
       case "history": {
         const { who, count } = invocation.args;
         const target = who === undefined ? this.#current : this.#target(who);
@@ -208,7 +212,7 @@ export class Script {
         const limit = Math.min(200, Math.max(1, Math.floor(Number(count ?? 50))));
         const page = await client.history(target, { limit });
         return {
-          messages: page.messages.map((message) => this.#message(message)),
+          messages: page.messages.map((message) => messageShown(message, this.#directory)),
           more: page.more,
         };
       }
@@ -332,71 +336,6 @@ export class Script {
     return target;
   }
 
-  #who(text: string | undefined): object {
-    const { people, rooms } = this.#directory;
-    if (text === undefined) {
-      return {
-        friends: [...people.values()].filter((person) => person.friend).map(personShown),
-        groups: [...rooms.values()].map(({ id, name, desc, members }) => ({
-          id,
-          name,
-          desc,
-          members: members.length,
-        })),
-      };
-    }
-    const target = this.#target(text);
-    if (target.kind === "user") {
-      const person = people.get(target.id);
-      return person === undefined ? { id: target.id } : { person: personShown(person) };
-    }
-    const room = rooms.get(target.id);
-    if (room === undefined) throw new RequestError(5, `you are in no group ${text}`);
-    const members = room.members.map((id) => {
-      const person = people.get(id);
-      return person === undefined ? { id } : personShown(person);
-    });
-    return { group: { id: room.id, name: room.name, desc: room.desc, members } };
-  }
-
-  #shown(event: ClientEvent): object {
-    switch (event.type) {
-      case "message":
-        return { event: "message", ...this.#message(event.message) };
-      case "session": {
-        const { id, name, friends, groups, node } = event.session;
-        return { event: "session", id, name, friends, groups, node, resumed: event.resumed };
-      }
-      case "sent": {
-        const { cid, mid, ts, target } = event;
-        return { event: "sent", cid, mid, ts, to: keyOf(target) };
-      }
-      case "failed": {
-        const { cid, errno, errmsg, target, msg } = event;
-        return { event: "failed", cid, errno, error: errmsg, to: keyOf(target), text: msg };
-      }
-      case "error":
-        return { event: "problem", errno: event.errno, error: event.errmsg };
-      case "delivered":
-      case "presence":
-      case "typing":
-      case "connection":
-      case "bye": {
-        const { type, ...rest } = event;
-        return { event: type, ...rest };
-      }
-      default:
-        return event satisfies never;
-    }
-  }
-
-  #message({ mid, cid, id, name, ts, toid, groupid, msg }: Message): object {
-    const place = groupid === undefined
-      ? { toid }
-      : { groupid, group: titleOf(this.#directory, { kind: "group", id: groupid }).slice(1) };
-    return { mid, cid, id, name, ts, ...place, text: msg };
-  }
-
   #ok({ line, ref }: Command, cmd: string, result: object): void {
     this.#print({ event: "ok", line, ref, cmd, ...result });
   }
@@ -411,22 +350,9 @@ export class Script {
   }
 }
 
-function personShown(person: { id: number; name: string; online: boolean }): object {
-  return { id: person.id, name: person.name, state: person.online ? "online" : "offline" };
-}
-
 /** `3` and `#devs` of the classic `groupchat:` mean groups. */
 function asGroup(text: string): string {
   return text.startsWith("#") ? text : `#${text}`;
-}
-
-/** A number is an id; `mark` before a name that is a number makes it a name. */
-export function idOrName(text: string, mark: string): number | string {
-  if (text.startsWith(mark)) {
-    const rest = text.slice(mark.length);
-    return mark === "#" && /^[1-9]\d*$/.test(rest) ? Number(rest) : rest;
-  }
-  return /^[1-9]\d{0,15}$/.test(text) ? Number(text) : text;
 }
 
 function seconds(text: string | undefined): number {
@@ -452,13 +378,4 @@ function parseObjectText(line: string): Record<string, unknown> | undefined {
     if (error instanceof SyntaxError) return undefined;
     throw error;
   }
-}
-
-/** An error as a line tells it. A defect is not one: it ends the program. */
-export function inWords(error: unknown): { readonly errno?: number; readonly error: string } {
-  if (error instanceof RequestError) return { errno: error.errno, error: error.message };
-  if (error instanceof ConnectionLost || error instanceof OutboxFull) {
-    return { error: error.message };
-  }
-  throw error;
 }

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { COMMAND_LIST } from "../client/commands.ts";
+import { COMMAND_LIST } from "../client/command_table.ts";
 import { flagHelp } from "../client/flags.ts";
 import { steady, takeScreens, withScreens } from "../docs/captures.ts";
 
