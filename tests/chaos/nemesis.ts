@@ -8,6 +8,10 @@ import type { Service } from "../../server/cluster/services.ts";
 import type { System } from "./system.ts";
 import type { Rng } from "./rng.ts";
 
+/** How long something that ends at start is started again, and the pause between, ms. */
+const START_AGAIN_MS = 30_000;
+const START_PAUSE_MS = 500;
+
 /** A fault that can be ordered. */
 export interface Fault {
   readonly name: string;
@@ -157,7 +161,7 @@ function nodeFaults({ nodes, redis }: System, rng: Rng): Fault[] {
       name: "node restarted",
       async run() {
         const node = any();
-        await node.restart();
+        await startAgain(node);
         return node.name;
       },
     },
@@ -165,6 +169,20 @@ function nodeFaults({ nodes, redis }: System, rng: Rng): Fault[] {
   // Longer than a lease: the others take it for dead, and then it is back.
   if (redis !== undefined) faults.push(paused("node for long", any, rng, 13_000, 10_500));
   return faults;
+}
+
+/** As a supervisor does: a node that ends at start, as its database is away, is started again. */
+async function startAgain(service: Service): Promise<void> {
+  const end = Date.now() + START_AGAIN_MS;
+  for (;;) {
+    try {
+      return await service.restart();
+    } catch (error) {
+      const away = error instanceof Error && error.message.includes("ended at start");
+      if (!away || Date.now() > end) throw error;
+    }
+    await delay(START_PAUSE_MS);
+  }
 }
 
 function killed(what: string, pick: () => Service, rng: Rng, mostDownMs: number): Fault {
@@ -176,7 +194,7 @@ function killed(what: string, pick: () => Service, rng: Rng, mostDownMs: number)
       await service.kill9();
       const downMs = rng.int(0, mostDownMs);
       await delay(downMs);
-      await service.restart();
+      await startAgain(service);
       return `${service.name} (pid ${pid}), down for ${downMs} ms`;
     },
   };
