@@ -62,8 +62,7 @@ export class HybridClock {
       if (mid !== "" && mid.slice(0, PREFIX_CHARS) >= prefix) prefix = following(mid);
     }
     // Ids of this clock's own past may have the prefix: a suffix of its own keeps this one unique.
-    const random = crypto.getRandomValues(new Uint8Array(ORIGIN_CHARS));
-    const mid = prefix + Array.from(random, (n) => ALPHABET.charAt(n & 31)).join("");
+    const mid = prefix + this.#suffix();
     this.observe(mid); // its sender's next message sorts after it, also when `after` is ahead of us
     return mid;
   }
