@@ -9,6 +9,7 @@
  */
 
 import { ChatError } from "@chat/wire/errors.ts";
+import { EarlyReceipts } from "./early_receipts.ts";
 import type { ThreadId } from "./link.ts";
 import {
   type Append,
@@ -170,6 +171,7 @@ export class StoreActor implements Actor<StoreMessage> {
   /** Appends in `#queue` by mid: a receipt may come before the commit. */
   readonly #queued = new Map<Mid, Entry>();
   #receipts: Receipt[] = [];
+  readonly #early = new EarlyReceipts();
   readonly #generations = new Map<ThreadId, number>();
   readonly #watched = new Map<Mid, Watched>();
   /** When the next commit is to begin; NEVER while none is arranged. */
@@ -236,7 +238,8 @@ export class StoreActor implements Actor<StoreMessage> {
     let n = m.first;
     for (let at = 0; at < m.rows.length; at += PACKED_FIELDS) {
       const message = unpackRow(m.rows, at);
-      const entry: Entry = { message, confirmed: [], worker: m.worker, run: m.run, n: n++ };
+      const confirmed = this.#early.take(message.mid);
+      const entry: Entry = { message, confirmed, worker: m.worker, run: m.run, n: n++ };
       this.#queue.push(entry);
       this.#queued.set(message.mid, entry);
       this.#taken.appends++;
@@ -254,7 +257,7 @@ export class StoreActor implements Actor<StoreMessage> {
         entry.confirmed.push(user);
         continue;
       }
-      this.#unwatch(mid, user);
+      if (!this.#unwatch(mid, user)) this.#early.keep(mid, user);
       if (this.#receipts.length >= MAX_QUEUED_RECEIPTS) continue;
       this.#receipts.push({ user, mid });
       this.#taken.receipts++;
@@ -438,11 +441,13 @@ export class StoreActor implements Actor<StoreMessage> {
     this.#system.ref<Outcomes>(worker, "sessions").tell(outcomes);
   }
 
-  #unwatch(mid: Mid, user: UserId): void {
+  /** False when nothing is known of the message. */
+  #unwatch(mid: Mid, user: UserId): boolean {
     const watched = this.#watched.get(mid);
-    if (watched === undefined) return;
+    if (watched === undefined) return false;
     watched.users = watched.users.filter((u) => u !== user);
     if (watched.users.length === 0) this.#watched.delete(mid);
+    return true;
   }
 
   #armSweep(): void {

@@ -123,6 +123,11 @@ export class TestPeer implements AsyncDisposable {
     return taken;
   }
 
+  /** Takes the first message not yet taken, of whatever kind. */
+  next(ms = WAIT_MS): Promise<Received> {
+    return this.#next(() => true, "a message", ms);
+  }
+
   /** Resolves when the server has closed the connection. */
   async closed(ms = WAIT_MS): Promise<void> {
     if (this.#ended) return;
