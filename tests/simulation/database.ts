@@ -132,12 +132,12 @@ export class DatabaseConnection implements StorePort {
     this.#write("changePassword", () => this.#db.tables.changePassword(id, hash, keepTokenId));
   deleteUser: StorePort["deleteUser"] = (id) =>
     this.#write("deleteUser", () => this.#db.tables.deleteUser(id));
-  addFriend: StorePort["addFriend"] = (user, friend) =>
-    this.#write("addFriend", () => this.#db.tables.addFriend(user, friend));
+  addFriend: StorePort["addFriend"] = (user, friend, most) =>
+    this.#write("addFriend", () => this.#db.tables.addFriend(user, friend, most));
   createGroup: StorePort["createGroup"] = (user, name, desc) =>
     this.#write("createGroup", () => this.#db.tables.createGroup(user, name, desc));
-  joinGroup: StorePort["joinGroup"] = (user, group) =>
-    this.#write("joinGroup", () => this.#db.tables.joinGroup(user, group));
+  joinGroup: StorePort["joinGroup"] = (user, group, most) =>
+    this.#write("joinGroup", () => this.#db.tables.joinGroup(user, group, most));
   saveToken: StorePort["saveToken"] = (tokenId, user, expires, device) =>
     this.#write("saveToken", () => this.#db.tables.saveToken(tokenId, user, expires, device));
   revokeToken: StorePort["revokeToken"] = (user, tokenId) =>

@@ -85,9 +85,13 @@ function* wrongPresence(world: World): Generator<string> {
     if (!world.plan.hub) continue;
     const found = world.hub.online.get(client.id);
     const entry = found === undefined || world.hub.isVoid(found) ? undefined : found;
-    // A claim granted while the bus was away, or undone by a node that came back, may never be
-    // entered: the registries have it.
-    if (entry === undefined && (hasFault(world, "bus cut") || hasFault(world, "pause"))) continue;
+    // A claim that the bus did not answer in time, or that a node that came back has undone, may
+    // never be entered: the registries have it.
+    if (
+      entry === undefined && world.plan.faults.some(({ fault }) => DISTURBS_BUS.has(fault.kind))
+    ) {
+      continue;
+    }
     if (entry?.node !== place?.node.id || entry?.conn !== place?.conn) {
       yield `the bus has ${client.id} at ${entry?.node}:${entry?.conn}`;
     }
@@ -100,9 +104,7 @@ function* wrongPresence(world: World): Generator<string> {
   }
 }
 
-function hasFault({ plan }: World, kind: Fault["kind"]): boolean {
-  return plan.faults.some(({ fault }) => fault.kind === kind);
-}
+const DISTURBS_BUS: ReadonlySet<Fault["kind"]> = new Set(["bus cut", "bus slow", "pause"]);
 
 function* wrongAtNode(
   client: Client,

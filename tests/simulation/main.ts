@@ -1,45 +1,70 @@
 /**
  * Runs simulated schedules from the command line.
  *
- *     deno run tests/simulation/main.ts [--seed N] [--from N] [--schedules N] [--quiet]
+ *     deno task simulate [--schedules N] [--from SEED] [--mutation NAME]
+ *     deno task simulate --seed N [--mutation NAME]
  *
- * `--seed` runs one and prints its plan and what happened, step by step.
+ * The first runs many and reports each that fails; the second runs one and prints all of its trace.
+ * Exits 1 on a violation.
  */
 
 import { parseArgs } from "@std/cli/parse-args";
 import { MUTATIONS } from "./mutations.ts";
+import { replayCommand, reportOf } from "./report.ts";
 import { runSchedule } from "./run.ts";
 
-const args = parseArgs(Deno.args, { string: ["seed", "from", "schedules", "stop", "mutation"] });
+/** Failures after which it is pointless to go on. */
+const MAX_FAILURES = 20;
+
+const FLAGS = ["seed", "from", "schedules", "mutation"];
+const args = parseArgs(Deno.args, {
+  string: FLAGS,
+  unknown: (arg) => stop(`unknown argument ${arg}; known: --${FLAGS.join(", --")}`),
+});
 const mutation = MUTATIONS.find(({ name }) => name === args.mutation);
-if (args.seed !== undefined) {
-  const result = await runSchedule(Number(args.seed), { trace: true, mutation });
-  for (const [name, value] of Object.entries(result.plan)) {
-    console.log(`${name}: ${JSON.stringify(value)}`);
-  }
-  for (const line of result.trace) console.log(line);
-  for (const violation of result.violations) console.log(`VIOLATION: ${violation}`);
-  Deno.exit(result.violations.length > 0 ? 1 : 0);
+if (args.mutation !== undefined && mutation === undefined) {
+  stop(`no such mutation; known:\n  ${MUTATIONS.map(({ name }) => name).join("\n  ")}`);
 }
-const from = Number(args.from ?? 1);
-const count = Number(args.schedules ?? 1000);
-const began = performance.now();
-let failed = 0, steps = 0, messages = 0, slowest = 0;
-for (let seed = from; seed < from + count; seed++) {
-  const result = await runSchedule(seed, { mutation });
-  steps += result.steps;
-  messages += result.messages;
-  slowest = Math.max(slowest, result.finishedInMs);
-  if (result.violations.length === 0) continue;
-  failed++;
-  console.log(
-    `seed ${seed}: ${result.violations.slice(0, 3).join("; ")} (${result.violations.length})`,
-  );
-  if (failed >= Number(args.stop ?? 30)) break;
+
+if (typeof args.seed === "string") {
+  const result = await runSchedule(natural("seed", args.seed), { trace: true, mutation });
+  console.log(result.trace.join("\n"));
+  console.log(reportOf({ ...result, trace: [] }, mutation?.name));
+  Deno.exit(result.violations.length === 0 ? 0 : 1);
 }
-const ms = performance.now() - began;
-console.log(
-  `${count} schedules, ${failed} failed, ${steps} steps, ${messages} messages, slowest finish ${slowest} ms, ${
-    (ms / count).toFixed(2)
-  } ms each`,
+Deno.exit(
+  await runMany(natural("from", args.from ?? "1"), natural("schedules", args.schedules ?? "5000")),
 );
+
+async function runMany(from: number, count: number): Promise<number> {
+  const began = performance.now();
+  let [ran, failed, steps, messages, faults] = [0, 0, 0, 0, 0];
+  for (let seed = from; seed < from + count && failed < MAX_FAILURES; seed++) {
+    const result = await runSchedule(seed, { mutation });
+    ran++;
+    steps += result.steps;
+    messages += result.messages;
+    faults += result.faults;
+    if (result.violations.length === 0) continue;
+    failed++;
+    console.log(`seed ${seed}: ${result.violations.slice(0, 3).join("; ")}`);
+    console.log(`  replay: ${replayCommand(seed, mutation?.name)}`);
+  }
+  const seconds = (performance.now() - began) / 1_000;
+  console.log(
+    `${ran} schedules, ${failed} failed; ${messages} messages, ${faults} faults, ${steps} steps; ` +
+      `${seconds.toFixed(1)} s, ${(seconds * 1_000 / ran).toFixed(2)} ms each`,
+  );
+  return failed === 0 ? 0 : 1;
+}
+
+function natural(flag: string, text: unknown): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1) stop(`--${flag} needs a positive whole number`);
+  return value;
+}
+
+function stop(text: string): never {
+  console.error(text);
+  Deno.exit(2);
+}

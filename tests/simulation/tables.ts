@@ -3,20 +3,21 @@
  * and no faults; those are database.ts's. Proven against tests/store_contract.ts.
  */
 
-import type {
-  Append,
-  AppendOutcome,
-  ContactsRow,
-  GroupId,
-  GroupRow,
-  HistoryPage,
-  MemberRow,
-  Message,
-  Mid,
-  PersonRow,
-  Receipt,
-  UserId,
-  UserRow,
+import {
+  type Append,
+  type AppendOutcome,
+  type ContactsRow,
+  DELETED_NAME,
+  type GroupId,
+  type GroupRow,
+  type HistoryPage,
+  type MemberRow,
+  type Message,
+  type Mid,
+  type PersonRow,
+  type Receipt,
+  type UserId,
+  type UserRow,
 } from "../../actors/ports.ts";
 import { nameKey } from "../../actors/adapters/rows.ts";
 
@@ -51,6 +52,7 @@ export class Tables {
   readonly #groupNames = new Map<string, GroupId>();
   readonly #tokens = new Map<string, { user: UserId; expires: number; device: string }>();
   readonly #secrets = new Map<string, string>();
+  #lastUser = 0;
   #undo: Undo[] = [];
 
   /** Runs `work`; returns its result and what takes its changes back. */
@@ -146,7 +148,8 @@ export class Tables {
     const rows: Message[] = [];
     for (const mid of mids) {
       const m = this.messages.get(mid);
-      if (m !== undefined) rows.push({ ...m, name: this.#users.get(m.from)?.name ?? "", prev: "" });
+      if (m === undefined) continue;
+      rows.push({ ...m, name: this.#users.get(m.from)?.name ?? DELETED_NAME, prev: "" });
     }
     return rows;
   }
@@ -154,7 +157,7 @@ export class Tables {
   register(name: string, hash: string): UserId | undefined {
     const key = nameKey(name);
     if (this.#names.has(key)) return undefined;
-    const id = this.#users.size + 1;
+    const id = ++this.#lastUser;
     this.#insert(this.#users, id, { id, name, hash });
     this.#insert(this.#names, key, id);
     return id;
@@ -181,9 +184,20 @@ export class Tables {
     }
   }
 
-  /** No simulated client asks for it. */
-  deleteUser(_: UserId): GroupId[] {
-    throw new Error("the simulation deletes no accounts");
+  deleteUser(id: UserId): GroupId[] {
+    const row = this.#users.get(id);
+    if (row === undefined) return [];
+    this.#remove(this.#users, id);
+    this.#remove(this.#names, nameKey(row.name));
+    this.#remove(this.#friends, id);
+    this.#remove(this.#pending, id);
+    this.revokeToken(id, undefined);
+    for (const friends of this.#friends.values()) {
+      if (friends.delete(id)) this.#undo.push(() => friends.add(id));
+    }
+    const left = [...this.#groups.values()].filter(({ members }) => members.has(id));
+    for (const { members } of left) this.#remove(members, id);
+    return left.map((group) => group.id);
   }
 
   contacts(user: UserId): ContactsRow {
@@ -198,11 +212,12 @@ export class Tables {
     return { friends, groups };
   }
 
-  addFriend(user: UserId, friend: UserId | string): PersonRow | undefined {
+  addFriend(user: UserId, friend: UserId | string, most = 0): PersonRow | "full" | undefined {
     const found = typeof friend === "string" ? this.userByName(friend) : this.userById(friend);
     if (found === undefined || !this.#users.has(user)) return undefined;
     let friends = this.#friends.get(user);
     if (friends === undefined) this.#friends.set(user, friends = new Set());
+    if (most > 0 && friends.size >= most && !friends.has(found.id)) return "full";
     this.#add(friends, found.id);
     return { id: found.id, name: found.name };
   }
@@ -217,11 +232,13 @@ export class Tables {
     return id;
   }
 
-  joinGroup(user: UserId, group: GroupId | string): GroupRow | undefined {
+  joinGroup(user: UserId, group: GroupId | string, most = 0): GroupRow | "full" | undefined {
     const id = typeof group === "string" ? this.#groupNames.get(nameKey(group)) ?? 0 : group;
     const entry = this.#groups.get(id);
     if (entry === undefined || !this.#users.has(user)) return undefined;
-    if (!entry.members.has(user)) this.#insert(entry.members, user, "normal");
+    const { members } = entry;
+    if (most > 0 && members.size >= most && !members.has(user)) return "full";
+    if (!members.has(user)) this.#insert(members, user, "normal");
     return this.#groupRow(entry);
   }
 
@@ -273,6 +290,11 @@ export class Tables {
     const before = map.get(key);
     map.set(key, value);
     this.#undo.push(() => before === undefined ? map.delete(key) : map.set(key, before));
+  }
+
+  #remove<K, V>(map: Map<K, V>, key: K): void {
+    const before = map.get(key);
+    if (before !== undefined && map.delete(key)) this.#undo.push(() => map.set(key, before));
   }
 
   #add<V>(set: Set<V>, value: V): void {

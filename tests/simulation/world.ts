@@ -174,9 +174,26 @@ export class World implements ClientWorld {
 
   loginRefused(_client: Client, _errno: number): void {}
 
-  saidBye(_client: Client, _errno: number): void {}
+  saidBye(client: Client, errno: number): void {
+    if (errno === 2) this.ledger.defects.push(`${client.id} was told that another took its place`);
+  }
 
-  pushed(_client: ClientV2, _mid: Mid): void {}
+  pushed(client: ClientV2, mid: Mid): void {
+    const { wire } = client;
+    if (wire === undefined) return;
+    const mids = this.#pushed.get(wire) ?? new Set();
+    this.#pushed.set(wire, mids);
+    // A new worker or store does not know of receipts that were on their way, and from another
+    // worker a receipt may come before its message.
+    const { nodes, workers, stepCrashes, faults } = this.plan;
+    const simple = nodes === 1 && workers === 1 && stepCrashes.length === 0 &&
+      !faults.some(({ fault }) => fault.kind === "crash" || fault.kind.startsWith("data"));
+    if (mids.has(mid) && simple) {
+      this.ledger.defects.push(`${mid} was pushed twice to ${client.id} on one connection`);
+    }
+    mids.add(mid);
+  }
+  readonly #pushed = new Map<Wire, Set<Mid>>();
 
   /** Whether a user has a chat, as far as its protocol can tell. */
   has(client: Client, key: string): boolean {
