@@ -21,7 +21,10 @@ import { Tui } from "./tui.ts";
 
 /** How long unsent messages may take when leaving, in ms; the rest is sent next time. */
 const LEAVE_FLUSH_MS = 1_000;
-/** Events kept between the login and the first screen. */
+/**
+ * Events kept between the login and the first screen, some milliseconds. A message past it is not
+ * lost: opening its conversation loads it.
+ */
 const MAX_EARLY_EVENTS = 10_000;
 
 type Env = (name: string) => string | undefined;

@@ -32,8 +32,15 @@ async function main(): Promise<number> {
 try {
   Deno.exit(await main());
 } catch (error) {
-  const isPlain = error instanceof FlagError || error instanceof ProfileError ||
-    error instanceof OutboxInUse;
-  console.error(isPlain ? `chat: ${error.message}` : error);
-  Deno.exit(error instanceof OutboxInUse || !isPlain ? 1 : 2);
+  if (error instanceof OutboxInUse) {
+    console.error("chat: another client uses this profile; --profile NAME uses another");
+    Deno.exit(1);
+  }
+  if (error instanceof FlagError || error instanceof ProfileError) {
+    console.error(`chat: ${error.message}`);
+    Deno.exit(2);
+  }
+  // A defect: with its stack.
+  console.error(error);
+  Deno.exit(1);
 }

@@ -101,6 +101,8 @@ export class Tui implements AppView {
 
   changed(action: Action, before: State): void {
     const state = this.#app?.state;
+    // A second that has passed shows in a countdown only.
+    if (action.type === "tick" && state === before && before.link.state !== "waiting") return;
     if (state !== undefined && state.current !== before.current) {
       this.#anchor = undefined;
       this.#homeUp = 0;

@@ -267,6 +267,17 @@ Deno.test("the server is killed and comes back while one types: the line stays, 
   assertEquals(rows.filter((row) => row.includes("while away 1")).length, 1);
 });
 
+Deno.test("a second client with the same profile is refused in words", async () => {
+  await using at = await scene();
+  await using second = await start(at.server, { config: at.terminal.config });
+
+  await second.sees(/^chat: another client uses this profile; --profile NAME uses another$/);
+  await second.sees(/^STATUS 1$/);
+  await at.terminal.enter("still here");
+
+  assertEquals(await received(at.bobEvents, 1), ["still here"]);
+});
+
 Deno.test("messages queued while offline survive the end of the client", async () => {
   await using at = await scene();
   await at.server.kill9();
