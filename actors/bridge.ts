@@ -37,6 +37,9 @@ export class Bridge implements Actor<BridgeMessage>, BusHandler {
   readonly #bus: BusPort;
   readonly #registry: Ref<RegistryMessage>;
   readonly #workers: () => Iterable<number>;
+  /** Envelopes given to the bus, and come from it. */
+  sent = 0;
+  received = 0;
 
   constructor(system: ActorSystem, bus: BusPort, workers: () => Iterable<number>) {
     this.#system = system;
@@ -46,6 +49,7 @@ export class Bridge implements Actor<BridgeMessage>, BusHandler {
   }
 
   receive(m: BridgeMessage): void {
+    this.sent++;
     switch (m.type) {
       case "send":
         return this.#bus.send(m.node, `${m.worker}|${m.from}|${m.text}`);
@@ -61,6 +65,7 @@ export class Bridge implements Actor<BridgeMessage>, BusHandler {
   }
 
   onEnvelope(from: NodeId, envelope: string): void {
+    this.received++;
     const first = envelope.indexOf("|");
     const second = envelope.indexOf("|", first + 1);
     if (first < 0 || second < 0) return; // not one of ours

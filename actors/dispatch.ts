@@ -26,11 +26,13 @@ export function dispatch(session: Session, text: string, host: Host): Turn {
     return refuse(session, {}, new ChatError("MALFORMED", "not a JSON object"), host);
   }
   const { msgid } = raw;
+  const { received } = host.meters;
   if (raw.v === 2 && session.v === 1 && V2_STARTERS.has(msgid)) {
     session.v = 2;
     host.remember(session);
   }
   const entry = typeof msgid === "number" ? HANDLERS[session.v].get(msgid) : undefined;
+  received.inc(entry === undefined || typeof msgid !== "number" ? 0 : msgid);
   if (entry === undefined) {
     const what = typeof msgid === "number" ? `unknown msgid ${msgid}` : "needs a numeric msgid";
     return refuse(session, raw, new ChatError("MALFORMED", what), host);

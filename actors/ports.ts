@@ -209,6 +209,34 @@ export interface StorePort {
   close(): Promise<void>;
 }
 
+/** A stored message and who has not received it. */
+export interface MessageTrace {
+  readonly message: Message;
+  readonly pending: readonly UserId[];
+}
+
+/** What a removal of old messages did. */
+export interface Pruned {
+  readonly removed: number;
+  /** The last message looked at, to go on from; "" when all were. */
+  readonly last: Mid;
+}
+
+/** What a node's upkeep needs of the database, beside the messages' way. Rejects as StorePort. */
+export interface UpkeepPort {
+  /** Commits a value and reads it back; rejects when it cannot. */
+  probe(value: string): Promise<void>;
+  /** Undefined when there is no such message. */
+  trace(mid: Mid): Promise<MessageTrace | undefined>;
+  /** Messages that wait for a user. */
+  waiting(user: UserId): Promise<number>;
+  /**
+   * Looks at `limit` messages at most, `after < mid < before`, oldest first, and removes those that
+   * nobody has yet to receive. Their `(from, cid)` may then be stored anew.
+   */
+  prune(after: Mid, before: Mid, limit: number): Promise<Pruned>;
+}
+
 /** Whom messages of a deleted account are from. */
 export const DELETED_NAME = "deleted user";
 

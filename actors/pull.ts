@@ -63,7 +63,7 @@ async function pushPending(session: Session, user: UserId, ports: PullPorts): Pr
     if (session.user !== user || session.closed) return false;
     for (const message of rows) {
       ports.observe(message.mid);
-      if (!session.pushRow(new Delivery(message, 0, message.groupid === 0))) return false;
+      if (!session.pushRow(new Delivery(message, 0, message.groupid === 0, false))) return false;
     }
     const last = rows[rows.length - 1];
     if (last === undefined || rows.length < PAGE_ROWS) return true;

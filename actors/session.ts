@@ -30,11 +30,13 @@ export class Delivery {
   /**
    * @param origin Where receipts go: 0 the store of this node, else a worker of another node.
    * @param notify Whether its sender may want to be told of receipts.
+   * @param live Pushed as it came, not read from the pending rows.
    */
   constructor(
     readonly message: Message,
     readonly origin: PlaceCode,
     readonly notify: boolean,
+    readonly live = true,
   ) {}
 
   text(v: 1 | 2): string {

@@ -25,6 +25,7 @@ import {
   TurnBytes,
 } from "./lane.ts";
 import type { Link, ThreadId } from "./link.ts";
+import { Meter, SessionMeters } from "./meter.ts";
 import { passwordClient, type PasswordMessage } from "./passwords.ts";
 import type { Clock, Message, Mid, PasswordPort, UserId } from "./ports.ts";
 import { PresenceWatch } from "./presence.ts";
@@ -60,6 +61,8 @@ export interface HostOptions {
   /** Runs at the end of the turn. */
   readonly later: (fn: () => void) => void;
   readonly log: (text: string, error?: unknown) => void;
+  /** Counts what this worker does. @default one that nobody reads */
+  readonly meter?: Meter;
   /** Randomness of message ids; seeded in simulation. */
   readonly random?: RandomBytes;
 }
@@ -86,6 +89,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   readonly signer: TokenSigner;
   readonly registry: Ref<RegistryMessage>;
   readonly guard: Ref<GuardMessage>;
+  readonly meters: SessionMeters;
 
   readonly #system: ActorSystem;
   readonly #options: HostOptions;
@@ -103,6 +107,8 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   #memos: SessionMemo[] = [];
   readonly #decoder = new TextDecoder("utf-8", { fatal: true });
   #checkAt = 0;
+  /** When this turn's frames or outcomes came, epoch ms. */
+  #cameAt = 0;
   #cancelCheck: (() => void) | undefined;
 
   constructor(system: ActorSystem, options: HostOptions) {
@@ -141,6 +147,9 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       system.ref<PasswordMessage>(options.passwordThread, "passwords"),
     );
     this.signer = new TokenSigner(options.tokenKey);
+    const meter = options.meter ?? new Meter();
+    this.meters = new SessionMeters(meter);
+    meter.gauge("chat_mailbox_messages", () => this.#waitingFrames(), "sessions");
   }
 
   /** Spawns the worker's actors and joins the lane of `link`, the link to the main thread. */
@@ -169,6 +178,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
 
   /** A turn's frames. Never throws: a session that fails is closed, others go on. */
   receiveLane(lane: InLane): void {
+    this.#cameAt = this.clock.now();
     for (const opened of lane.opened) this.#open(opened);
     this.#receiveFrames(lane);
     const { written } = lane;
@@ -284,6 +294,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   receive(m: HostMessage): void {
     switch (m.type) {
       case "outcomes":
+        this.#cameAt = this.clock.now();
         return this.store.receive(m);
       case "parcel":
         return this.deliver(m.parcel, 0);
@@ -372,6 +383,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   // ── for handlers ───────────────────────────────────────────────────────────────────────────
 
   reply(session: Session, message: Answer): void {
+    this.#count(message);
     this.replyText(session, JSON.stringify(message));
   }
 
@@ -380,6 +392,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   }
 
   replyHandOver(session: Session, message: Answer): void {
+    this.#count(message);
     this.#frame(session, JSON.stringify(message), session.handOverNumber());
   }
 
@@ -438,6 +451,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     const passing = code === "TRY_LATER" || code === "TOO_FAST";
     const retry = passing ? { retryAfterMs: RETRY_AFTER_MS } : {};
     const bye = JSON.stringify({ msgid: MSGID.BYE, errno, errmsg, ...retry });
+    this.meters.sent.inc(MSGID.BYE);
     this.#frame(session, bye, PUSH_CLOSE);
     session.closed = true;
     session.mailbox.clear();
@@ -453,11 +467,16 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       delivery.encodedBytes = this.#bytes.addText(delivery.text(session.v) + "\n");
       delivery.encodedFor = key;
     }
+    this.meters.sent.inc(delivery.message.groupid === 0 ? MSGID.ONE_CHAT : MSGID.GROUP_CHAT);
     this.#frames.add4(session.conn, delivery.encodedAt, delivery.encodedBytes, pushNumber);
     this.#link?.touch();
   }
 
   received(user: UserId, mid: Mid, delivery: Delivery | undefined): void {
+    if (delivery !== undefined) {
+      this.meters.deliveries.inc(delivery.live ? 0 : 1);
+      if (delivery.live) this.meters.delivery.observe(this.#cameAt - delivery.message.ts);
+    }
     if (delivery === undefined || delivery.origin === 0) this.store.receipt(user, mid);
     else this.router.receiptTo(delivery.origin, user, mid);
     if (delivery?.notify) this.router.deliveredTo(delivery.message.from, user, mid);
@@ -486,7 +505,9 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     switch (outcome.status) {
       case "stored":
       case "duplicate": {
+        this.meters.ack.observe(this.#cameAt - message.ts);
         if (session.v === 1) return;
+        this.meters.sent.inc(MSGID.CHAT_ACK);
         const mid = outcome.status === "stored" ? message.mid : outcome.mid;
         const ts = outcome.status === "stored" ? message.ts : outcome.ts;
         this.replyText(
@@ -533,6 +554,17 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     const at = this.#bytes.length;
     this.#frames.add4(session.conn, at, this.#bytes.addText(text + "\n"), push);
     this.#link?.touch();
+  }
+
+  #count({ msgid, errno }: Answer): void {
+    this.meters.sent.inc(msgid);
+    if (typeof errno === "number" && errno !== 0) this.meters.rejected.inc(errno);
+  }
+
+  #waitingFrames(): number {
+    let waiting = 0;
+    for (const session of this.#sessions.values()) waiting += session.mailbox.length;
+    return waiting;
   }
 
   #touch(session: Session): void {

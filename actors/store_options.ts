@@ -6,6 +6,8 @@ export interface StoreWorkerOptions {
   readonly database: { readonly mysql: string } | { readonly sqlite: string };
   /** Messages that may wait for one user; 0: no limit. */
   readonly maxPending: number;
+  /** Days that messages are kept; 0: for ever. */
+  readonly historyDays: number;
   /** Most messages that wait for a commit. */
   readonly maxQueued: number;
 }

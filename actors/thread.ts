@@ -4,6 +4,7 @@
  */
 
 import { type Link, messagePort, type Payload, type ThreadId } from "./link.ts";
+import { measureLag, Meter } from "./meter.ts";
 import { systemClock } from "./ports.ts";
 import { ActorSystem } from "./runtime.ts";
 
@@ -40,6 +41,8 @@ interface WorkerScope {
 export interface ThreadContext<O> {
   readonly system: ActorSystem;
   readonly options: O;
+  /** What this thread counts; the main thread reads it from its actor "meter". */
+  readonly meter: Meter;
   /** Joins the main thread; `onLane` receives the frames lane. */
   linkMain(onLane?: (lane: unknown) => void): Link;
   log(text: string, error?: unknown): void;
@@ -54,6 +57,10 @@ export function runThread<O>(start: (context: ThreadContext<O>) => void | Promis
   let deliver: ((payload: Payload) => void) | undefined;
   const early: Payload[] = [];
   let system: ActorSystem | undefined;
+  const meter = new Meter();
+  const deadLetters = meter.counter("chat_dead_letters_total");
+  const restarts = meter.counter("chat_actor_restarts_total");
+  measureLag(meter);
 
   const report = (message: ThreadReport) => scope.postMessage(message);
   const log = (text: string, error?: unknown) =>
@@ -68,10 +75,14 @@ export function runThread<O>(start: (context: ThreadContext<O>) => void | Promis
       system?.link(data.thread, portOf(data.port));
     } else {
       system = new ActorSystem(data.thread, systemClock, {
-        onDeadLetter: (to) =>
-          report({ control: "log", level: "warn", text: `dead letter to ${to}` }),
-        onCrash: (name, error, delayMs) =>
-          log(`actor ${name} failed, starts again in ${Math.round(delayMs)} ms`, error),
+        onDeadLetter(to) {
+          deadLetters.value++;
+          report({ control: "log", level: "warn", text: `dead letter to ${to}` });
+        },
+        onCrash(name, error, delayMs) {
+          restarts.value++;
+          log(`actor ${name} failed, starts again in ${Math.round(delayMs)} ms`, error);
+        },
         onGiveUp: (name, error) => {
           log(`actor ${name} failed for good`, error);
           // Uncaught on purpose: it ends this thread, and the main thread starts another.
@@ -81,8 +92,10 @@ export function runThread<O>(start: (context: ThreadContext<O>) => void | Promis
         },
       }, queueMicrotask);
       for (const { thread, port } of data.peers) system.link(thread, portOf(port));
+      system.spawn("meter", () => ({ receive: () => meter.snapshot() }));
       const context: ThreadContext<O> = {
         system,
+        meter,
         options: data.options,
         log,
         linkMain(onLane) {

@@ -25,7 +25,7 @@ export const FLAGS = [
     name: "http-port",
     value: "PORT",
     fallback: "6080",
-    help: "port of /healthz, on the same address; 0 picks a free one",
+    help: "port of /healthz, /readyz and /metrics, on the same address; 0 picks a free one",
   },
   { name: "data", value: "DIR", fallback: "./data", help: "directory of the embedded database" },
   {
@@ -158,6 +158,18 @@ export const FLAGS = [
     fallback: "2000",
     help: "friends of a user; 0: no limit",
   },
+  {
+    name: "history-days",
+    value: "N",
+    fallback: "0",
+    help: "days after which messages that everybody has received are removed; 0: kept for ever",
+  },
+  {
+    name: "drain-seconds",
+    value: "N",
+    fallback: "5",
+    help: "on SIGTERM, time over which clients are told to come back elsewhere; 0: all at once",
+  },
   { name: "log-level", value: "LEVEL", fallback: "info", help: "debug, info, warn or error" },
 ] as const satisfies readonly Flag[];
 
@@ -179,6 +191,8 @@ export interface Config {
   readonly proxyProtocol: boolean;
   readonly trustedProxies: NetworkSet;
   readonly limits: Limits;
+  readonly historyDays: number;
+  readonly drainMs: number;
   readonly logLevel: LogLevel;
 }
 
@@ -219,6 +233,10 @@ export type Invocation = { readonly help: true } | {
 const MAX_WORKERS = 64;
 /** Longest heartbeat, seconds: below the usual idle time-outs of proxies and NATs. */
 const MAX_HEARTBEAT_SECONDS = 300;
+/** A century: beyond it a number is a mistake. */
+const MAX_HISTORY_DAYS = 36_500;
+/** Supervisors kill what takes minutes to stop. */
+const MAX_DRAIN_SECONDS = 600;
 
 /**
  * Reads flags, then the environment, then defaults.
@@ -282,6 +300,8 @@ export function readConfig(
       proxyProtocol,
       trustedProxies: networks(text("trusted-proxies"), "trusted-proxies"),
       limits: limits(text),
+      historyDays: integer(text("history-days"), "history-days", 0, MAX_HISTORY_DAYS),
+      drainMs: integer(text("drain-seconds"), "drain-seconds", 0, MAX_DRAIN_SECONDS) * 1_000,
       logLevel: choice(text("log-level"), "log-level", LOG_LEVELS),
     },
   };

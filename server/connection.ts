@@ -69,7 +69,9 @@ const TOO_FAST = new TextEncoder().encode(
 );
 
 /** What a connection needs of a socket. */
-export type Socket = Pick<Deno.Conn, "read" | "write" | "close">;
+export type Socket =
+  & Pick<Deno.Conn, "read" | "write" | "close">
+  & Partial<Pick<Deno.Conn, "closeWrite">>;
 
 const timer: Clock["after"] = (ms, fn) => {
   const id = setTimeout(fn, ms);
@@ -87,6 +89,8 @@ export class Connection {
   readonly remote: string;
   /** When somebody was last logged in, or the connection began; epoch ms. */
   loggedOutAt: number;
+  /** Number of the last frame handed over. */
+  lastSeq = 0;
   /** Frames up to this number are finished. */
   doneSeq = 0;
   /** Frames handed to the session that are not finished; as the session last said, and since. */
@@ -110,6 +114,8 @@ export class Connection {
   /** When the write in hand last got on. */
   #wroteAt = 0;
   #ending = false;
+  /** Says BYE; set while frames in hand are finished before it. */
+  #leave: (() => void) | undefined;
   #cancelLastWord: (() => void) | undefined;
   #resumeReading: (() => void) | undefined;
   #memo: SessionMemo | undefined;
@@ -136,7 +142,7 @@ export class Connection {
     this.heardAt = now();
     this.loggedOutAt = this.heardAt;
     this.#splitter = new FrameSplitter((bytes, start, end) => {
-      if (this.#ending) return;
+      if (this.#ending || this.#leave !== undefined) return;
       this.#frames++;
       events.onFrame(this, bytes, start, end);
     });
@@ -209,6 +215,7 @@ export class Connection {
   /** The session has finished its frames up to `seq`; `unfinished` are in its hands. */
   finished(seq: number, unfinished: number): void {
     if (seq > this.doneSeq) this.doneSeq = seq;
+    if (this.#leave !== undefined && this.doneSeq >= this.lastSeq) this.#leave();
     // Frames on their way to the session are not counted: the limit is exceeded by one turn's.
     this.unfinished = unfinished;
     if (this.#resumeReading !== undefined) this.#mayResume();
@@ -282,6 +289,23 @@ export class Connection {
     this.flush();
   }
 
+  /**
+   * The node stops: no further frame is taken, and once those in hand are finished (at the latest
+   * after `ms`) the peer is told when to come back. What it sent meanwhile it has to send again.
+   */
+  leave(retryAfterMs: number, ms: number): void {
+    if (this.closed || this.#ending || this.#leave !== undefined) return;
+    const say = () => {
+      cancel();
+      this.#leave = undefined;
+      this.bye("TRY_LATER", "the node stops", "shutdown", retryAfterMs);
+    };
+    const cancel = this.#after(ms, say);
+    this.#cancelLastWord = cancel;
+    this.#leave = say;
+    if (this.doneSeq >= this.lastSeq) say();
+  }
+
   /** Sends bytes at once, beside the sessions' frames: a PING. */
   send(bytes: Uint8Array): void {
     this.queue(bytes, 0);
@@ -311,7 +335,20 @@ export class Connection {
     this.#cancelLastWord = this.#after(LAST_WORD_MS, () => this.close(reason));
   }
 
+  /**
+   * Closing with bytes unread would reset the connection, and the peer could lose the last word:
+   * what still comes is read and dropped until the peer closes, or LAST_WORD_MS are over.
+   */
+  #lastWordSaid(): void {
+    const { closeWrite } = this.#socket;
+    if (closeWrite === undefined) return this.close("ended_by_session");
+    this.#resumeReading?.();
+    this.#resumeReading = undefined;
+    closeWrite.call(this.#socket).catch(() => this.close("ended_by_session"));
+  }
+
   #take(bytes: Uint8Array): void {
+    if (this.#ending) return;
     const error = this.#splitter.feed(bytes);
     if (error === undefined) return;
     if (error === "too_large") this.bye("TOO_LARGE", "a frame over 64 KiB", "protocol_error");
@@ -360,7 +397,7 @@ export class Connection {
           return;
         }
         if (push > 0) this.#events.onWritten(this, push);
-        if (push === PUSH_CLOSE) this.close("ended_by_session");
+        if (push === PUSH_CLOSE) this.#lastWordSaid();
         else if (this.#queue.length > 0) this.#writeNext();
         else this.#writing = false;
       },

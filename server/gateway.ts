@@ -23,8 +23,13 @@ import {
 const MAX_UNFINISHED = 512;
 /** How often silence is looked for, ms: heartbeats are accurate to this. */
 const TICK_MS = 500;
-/** What a client is told to wait after a node stopped, ms; each adds its own jitter. */
-const RECONNECT_MS = 500;
+/** What clients are told to wait when a node stops: spread up to this, ms. */
+const RECONNECT_MS = 1_000;
+/** How often some clients are told to go while draining, ms, and the fewest at a time: 100/s. */
+const DRAIN_TICK_MS = 50;
+const DRAIN_LEAST = 5;
+/** How long the frames in hand of a client that has to go may take, ms. */
+const LEAVE_MS = 2_000;
 
 /** How often a missing PROXY header is worth a warning, ms. */
 const HEADER_WARN_MS = 60_000;
@@ -55,6 +60,8 @@ export class Gateway {
   readonly #headerless = new Set<AcceptedSocket>();
   #headerWarnedAt = 0;
   #stopping = false;
+  /** For metrics. */
+  readonly counts = { accepted: 0, refused: 0, closed: new Map<CloseReason, number>() };
 
   /** @param onClosed Told of each connection that has closed. */
   constructor(config: Config, pool: SessionPool, log: Log, onClosed: (conn: number) => void) {
@@ -102,23 +109,41 @@ export class Gateway {
     return this.#headerless.size + (this.#tls?.handshaking ?? 0);
   }
 
-  /** Stops accepting, says BYE to all, and waits until they are closed, at most `ms`. */
-  async stop(ms: number): Promise<void> {
+  /** True from the first word of a stop on. */
+  get stopping(): boolean {
+    return this.#stopping;
+  }
+
+  /**
+   * Stops accepting and tells all clients, spread over `windowMs`, when to come back: together they
+   * would all log in elsewhere at once. Then waits until they are closed, at most `ms`.
+   */
+  async stop(windowMs: number, ms: number): Promise<void> {
     this.#stopping = true;
     this.#listener?.close();
     await this.#accepting;
     for (const socket of this.#headerless) closeQuietly(socket);
+    await this.#drain(windowMs);
     clearInterval(this.#tick);
     const { connections } = this.#pool;
     if (connections.size === 0) return;
     const drained = new Promise<void>((resolve) => this.#drained = resolve);
     const timer = setTimeout(() => this.#drained?.(), ms);
-    for (const connection of [...connections.values()]) {
-      connection.bye("TRY_LATER", "the node stops", "shutdown", RECONNECT_MS);
-    }
     await drained;
     clearTimeout(timer);
     for (const connection of [...connections.values()]) connection.close("shutdown");
+  }
+
+  /** Never slower than 100 a second, so that a small node stops at once. */
+  async #drain(windowMs: number): Promise<void> {
+    const all = [...this.#pool.connections.values()];
+    const atATime = Math.max(DRAIN_LEAST, Math.ceil(all.length * DRAIN_TICK_MS / (windowMs || 1)));
+    for (let at = 0; at < all.length; at += atATime) {
+      if (at > 0) await new Promise((resolve) => setTimeout(resolve, DRAIN_TICK_MS));
+      for (const connection of all.slice(at, at + atATime)) {
+        connection.leave(Math.round(Math.random() * RECONNECT_MS), LEAVE_MS);
+      }
+    }
   }
 
   async #accept(listener: SocketListener): Promise<void> {
@@ -179,6 +204,7 @@ export class Gateway {
       this.#refuse(socket, remote, refusal);
       return;
     }
+    this.counts.accepted++;
     this.#waiting++;
     const { queuedBytes, framesPerSecond } = this.#config.limits;
     const connection: Connection = new Connection(
@@ -203,6 +229,7 @@ export class Gateway {
 
   /** One answer that says why, then the door; nothing is kept of it. */
   #refuse(socket: AcceptedSocket, remote: string, why: string): void {
+    this.counts.refused++;
     this.#log.debug("connection refused", { remote, why });
     const { errno } = ERRNO.TRY_LATER;
     const bye = { msgid: MSGID.BYE, errno, errmsg: why, retryAfterMs: REFUSED_MS };
@@ -214,6 +241,7 @@ export class Gateway {
 
   #closed(connection: Connection, reason: CloseReason): void {
     this.#admission.release(connection.remote);
+    this.counts.closed.set(reason, (this.counts.closed.get(reason) ?? 0) + 1);
     this.#pool.close(connection);
     this.#onClosed(connection.conn);
     this.#log.debug("connection closed", {

@@ -1,4 +1,7 @@
-/** The HTTP side: `GET /healthz` answers 200 when the node can serve, else 503 with the reason. */
+/**
+ * The HTTP side. `/healthz`: the process lives. `/readyz`: 200 when messages get through, else 503
+ * with the reason. `/metrics`: Prometheus' text format.
+ */
 
 /** Serves until `stop`. */
 export interface HttpServer {
@@ -12,19 +15,37 @@ export function cannotListen(host: string, port: number, flag: string, cause: un
   return new Error(`cannot listen on ${host}:${port}, see --host and --${flag}: ${why}`, { cause });
 }
 
-/** @param problem Undefined when the node can serve. */
+/** What is served. */
+export interface HttpParts {
+  /** Undefined when messages get through. */
+  readonly problem: () => Promise<string | undefined>;
+  readonly metrics: () => Promise<string>;
+}
+
+const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+
+/** Serves until `stop`. */
 export function serveHttp(
   host: string,
   port: number,
-  problem: () => Promise<string | undefined>,
+  { problem, metrics }: HttpParts,
 ): HttpServer {
   const answer = async (request: Request) => {
     const { pathname } = new URL(request.url);
-    if (request.method !== "GET" || pathname !== "/healthz") {
-      return new Response("not found\n", { status: 404 });
+    switch (request.method === "GET" ? pathname : "") {
+      case "/healthz":
+        return new Response("ok\n");
+      case "/readyz": {
+        const wrong = await problem();
+        return wrong === undefined
+          ? new Response("ok\n")
+          : new Response(`${wrong}\n`, { status: 503 });
+      }
+      case "/metrics":
+        return new Response(await metrics(), { headers: { "content-type": METRICS_TYPE } });
+      default:
+        return new Response("not found\n", { status: 404 });
     }
-    const wrong = await problem();
-    return wrong === undefined ? new Response("ok\n") : new Response(`${wrong}\n`, { status: 503 });
   };
   let server: Deno.HttpServer<Deno.NetAddr>;
   try {

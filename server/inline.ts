@@ -14,8 +14,9 @@ import { workerThread } from "../actors/router.ts";
 import { ActorSystem } from "../actors/runtime.ts";
 import { SessionHost } from "../actors/session_host.ts";
 import type { SessionWorkerOptions } from "../actors/session_worker.ts";
-import { StoreActor, type StoreMessage } from "../actors/store.ts";
-import { STORE_CONCURRENCY, type StoreWorkerOptions } from "../actors/store_options.ts";
+import type { StoreWorkerOptions } from "../actors/store_options.ts";
+import { startStore } from "../actors/store_service.ts";
+import { Meter } from "../actors/meter.ts";
 import type { Log } from "./log.ts";
 import { PASSWORD_THREAD, STORE_THREAD } from "./node.ts";
 
@@ -58,16 +59,21 @@ export async function startInline(parts: InlineParts): Promise<() => Promise<voi
     b.link(a.thread, right);
   };
 
-  const { database, maxPending, maxQueued } = parts.storeOptions;
+  const { database, maxPending } = parts.storeOptions;
   const port = await openStore(database, maxPending);
-  const store = new StoreActor(storeSystem, port, {
-    maxQueued,
-    onFailure: (error) => log.error("the database refused", { error: String(error) }),
+  const meters = [storeSystem, passwordSystem, sessionSystem].map((system) => {
+    const meter = new Meter();
+    system.spawn("meter", () => ({ receive: () => meter.snapshot() }));
+    return meter;
   });
-  storeSystem.spawn<StoreMessage>("store", () => store, {
-    concurrency: STORE_CONCURRENCY,
-    onCrash: "escalate",
-  });
+  const [storeMeter = new Meter(), , sessionMeter = new Meter()] = meters;
+  startStore(
+    storeSystem,
+    port,
+    parts.storeOptions,
+    storeMeter,
+    (text, error) => log.error(text, { error: String(error) }),
+  );
   passwordSystem.spawn<PasswordMessage>(
     "passwords",
     () => new PasswordActor(argon2(parts.passwordCost)),
@@ -80,6 +86,7 @@ export async function startInline(parts: InlineParts): Promise<() => Promise<voi
   const host = new SessionHost(sessionSystem, {
     ...parts.workerOptions(await parts.secret()),
     later,
+    meter: sessionMeter,
     log: (text, error) => log.error(text, { error: String(error) }),
   });
   const [mainSide, sessionSide] = inlinePorts(later);
@@ -88,6 +95,7 @@ export async function startInline(parts: InlineParts): Promise<() => Promise<voi
   host.start(link);
   return async () => {
     host.stop();
+    await storeSystem.stop("upkeep");
     await storeSystem.stop("store");
     for (const each of [sessionSystem, passwordSystem, storeSystem]) each.close();
   };

@@ -55,7 +55,10 @@ async function main(): Promise<void> {
   if (config.mysql === undefined) await makeDirectory(config.data);
   const bus = await openBus(config, newNodeId());
   const node = await startNode(config, { log, bus, onFatal: stopWith });
-  const http = serveHttp(config.host, config.httpPort, () => node.problem());
+  const http = serveHttp(config.host, config.httpPort, {
+    problem: () => node.problem(),
+    metrics: () => node.metrics(),
+  });
 
   const signals = ["SIGINT", "SIGTERM"] as const;
   const stopped = new Promise<void>((resolve) => {

@@ -8,16 +8,21 @@ import { Bridge, type BridgeMessage } from "../actors/bridge.ts";
 import type { OutLane } from "../actors/lane.ts";
 import type { PortLike } from "../actors/link.ts";
 import { type BusPort, systemClock } from "../actors/ports.ts";
+import { measureLag, Meter } from "../actors/meter.ts";
 import { Guard, type GuardMessage } from "../actors/guard.ts";
 import { type PeerMessage, Registry, type RegistryMessage } from "../actors/registry.ts";
 import { workerThread } from "../actors/router.ts";
 import { ActorSystem, type Ref } from "../actors/runtime.ts";
 import type { StoreCall, StoreMessage } from "../actors/store.ts";
+import type { UpkeepMessage } from "../actors/upkeep.ts";
 import { newTokenKey } from "../actors/tokens.ts";
 import type { Config } from "./config.ts";
 import { Gateway } from "./gateway.ts";
 import { startInline } from "./inline.ts";
 import type { Log } from "./log.ts";
+import { type MeteredThread, Metrics } from "./metrics.ts";
+import { meterNode } from "./node_meter.ts";
+import { Readiness } from "./readiness.ts";
 import { SessionPool } from "./session_pool.ts";
 import type { SessionWorkerOptions } from "../actors/session_worker.ts";
 import { Threads } from "./threads.ts";
@@ -38,8 +43,10 @@ const STOP_MS = 5_000;
 /** A running node. */
 export interface ChatNode {
   readonly address: Deno.NetAddr;
-  /** Undefined when everything works, else one sentence. */
+  /** Undefined when messages get through, else one sentence: see Readiness. */
   problem(): Promise<string | undefined>;
+  /** All metrics, in Prometheus' text format. */
+  metrics(): Promise<string>;
   /** Ends a session worker as a crash would; it is started again. */
   killWorker(index: number): boolean;
   /** Reads the TLS certificate again; throws one sentence when it cannot be used. */
@@ -65,10 +72,18 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
   const inline = config.workers === 0;
   const pool = new SessionPool(Math.max(1, config.workers));
   const threads = new Threads(log, onFatal);
+  const meter = new Meter();
+  const deadLetters = meter.counter("chat_dead_letters_total");
+  const restarts = meter.counter("chat_actor_restarts_total");
   const system = new ActorSystem(0, systemClock, {
-    onDeadLetter: (to) => log.debug("dead letter", { to }),
-    onCrash: (name, error, delayMs) =>
-      log.error("actor failed", { name, delayMs, error: String(error) }),
+    onDeadLetter(to) {
+      deadLetters.value++;
+      log.debug("dead letter", { to });
+    },
+    onCrash(name, error, delayMs) {
+      restarts.value++;
+      log.error("actor failed", { name, delayMs, error: String(error) });
+    },
     onGiveUp: (name, error) => onFatal(`actor ${name} failed too often: ${error}`),
   }, queueMicrotask);
 
@@ -129,10 +144,37 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
     database,
     maxPending: config.limits.pending,
     maxQueued: config.limits.storeQueue,
+    historyDays: config.historyDays,
   };
+
+  const metered: MeteredThread[] = [
+    { thread: STORE_THREAD, name: "store" },
+    { thread: PASSWORD_THREAD, name: "passwords" },
+    ...Array.from(pool.workers, (i) => ({ thread: workerThread(i), name: `sessions ${i}` })),
+  ];
+  const metrics = new Metrics(system, meter, metered);
+  const upkeep = system.ref<UpkeepMessage>(STORE_THREAD, "upkeep");
+  let probes = 0;
+  const readiness = new Readiness({
+    stopping: () => gateway.stopping,
+    silentThreads: (ms) => metrics.silent(ms),
+    bus: () => bus.problem(),
+    store: (ms) =>
+      Promise.all([
+        store.ask({ type: "call", op: "lastMid", args: [0, 0, 0] }, ms), // waits for the queue
+        upkeep.ask({ type: "probe", value: `${bus.node} ${++probes}` }, ms),
+      ]),
+  });
+  meterNode(meter, {
+    ...{ system, pool, gateway, bus, threads, readiness },
+    registry: registryActor,
+    bridge: bridgeActor,
+  });
+  const stopLag = measureLag(meter);
 
   let stopInline: (() => Promise<void>) | undefined;
   const releaseAll = async () => {
+    stopLag();
     threads.close();
     await stopInline?.();
     system.close();
@@ -170,13 +212,10 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
       address,
       reloadTls: () => gateway.reloadTls(),
       killWorker: (index) => threads.kill(workerThread(index)),
-      async problem() {
-        const answers = ask({ type: "call", op: "userById", args: [0] });
-        const trouble = await answers.then(() => undefined, (e) => `store: ${e.message}`);
-        return trouble ?? bus.problem();
-      },
+      problem: () => readiness.check(),
+      metrics: () => metrics.scrape(),
       async stop() {
-        await gateway.stop(STOP_MS);
+        await gateway.stop(config.drainMs, STOP_MS);
         if (!inline) {
           // Its last commit is done once it answers: reads wait for what was queued before them.
           await ask({ type: "call", op: "lastMid", args: [0, 0, 0] }).catch((error) =>

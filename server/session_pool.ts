@@ -81,6 +81,11 @@ export class SessionPool {
     return this.#seats.keys();
   }
 
+  /** Bytes of frames kept for a worker's successor. */
+  get heldBytes(): number {
+    return this.#seats.reduce((sum, seat) => sum + seat.heldBytes, 0);
+  }
+
   /** A number for a new connection, at the worker that has the fewest. */
   nextConn(): number {
     let least = this.#seats[0];
@@ -128,6 +133,7 @@ export class SessionPool {
   frame(connection: Connection, bytes: Uint8Array, start: number, end: number): void {
     const seat = this.#seatOf(connection);
     seat.frames.add4(connection.conn, ++seat.seq, seat.bytes.length, end - start);
+    connection.lastSeq = seat.seq;
     connection.unfinished++;
     seat.bytes.addRange(bytes, start, end);
     // Under load the worker should be at work while the rest of the turn is read: 12 % more

@@ -44,6 +44,8 @@ export class Threads {
   readonly #log: Log;
   readonly #onFatal: (text: string) => void;
   readonly #threads = new Map<ThreadId, Running>();
+  /** Times each was started again, by name. */
+  readonly restarts = new Map<string, number>();
   #closing = false;
 
   /** @param onFatal A thread cannot be started again: the node should end. */
@@ -145,6 +147,7 @@ export class Threads {
     if (Date.now() - running.startedAt > STABLE_MS) running.attempts = 0;
     const delayMs = backoffMs(running.attempts++, RESTART_MS, RESTART_CAP_MS);
     const { name } = running.spec;
+    this.restarts.set(name, (this.restarts.get(name) ?? 0) + 1);
     this.#log.error("thread died, starting another", { name, why, inMs: Math.round(delayMs) });
     setTimeout(() => {
       if (this.#closing) return;

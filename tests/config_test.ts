@@ -44,6 +44,8 @@ const WRONG: Record<(typeof FLAGS)[number]["name"], readonly string[]> = {
   "max-pending": ["", "-1", "x"],
   "max-group": ["", "-1", "x"],
   "max-friends": ["", "-1", "x"],
+  "history-days": ["", "-1", "x", "36501", "1.5"],
+  "drain-seconds": ["", "-1", "x", "601"],
   "log-level": ["", "all", "INFO"],
 };
 

@@ -6,13 +6,14 @@
  * Source: the tables in sql/mysql/, the contract in actors/ports.ts.
  */
 
-import { type StorePort, StoreUnavailable } from "../ports.ts";
+import { type StorePort, StoreUnavailable, type UpkeepPort } from "../ports.ts";
 import { loadMigrations, type Migration, migrationsDir } from "./migrate.ts";
 import { Connections } from "./mysql_connections.ts";
 import { MysqlLink } from "./mysql_link.ts";
 import { migrateMysql } from "./mysql_migrate.ts";
 import { MysqlMessages } from "./mysql_messages.ts";
 import { MysqlPeople } from "./mysql_people.ts";
+import { MysqlUpkeep } from "./mysql_upkeep.ts";
 
 /** What may be changed. */
 export interface MysqlOptions {
@@ -36,7 +37,10 @@ const POOL_SIZE = 4;
  * @throws {SchemaMismatch} When it is from a newer version or a migration was changed.
  * @throws {StoreUnavailable} When it cannot be reached or refuses us; one sentence, no password.
  */
-export async function openMysql(url: string, options: MysqlOptions = {}): Promise<StorePort> {
+export async function openMysql(
+  url: string,
+  options: MysqlOptions = {},
+): Promise<StorePort & UpkeepPort> {
   const { host, pathname } = parse(url);
   const migrations = options.migrations ?? await loadMigrations(migrationsDir("mysql"));
   const totalMs = options.totalMs ?? TOTAL_MS;
@@ -72,15 +76,17 @@ function parse(url: string): URL {
   return parsed;
 }
 
-class MysqlStore implements StorePort {
+class MysqlStore implements StorePort, UpkeepPort {
   readonly #link: MysqlLink;
   readonly #messages: MysqlMessages;
   readonly #people: MysqlPeople;
+  readonly #upkeep: MysqlUpkeep;
 
   constructor(link: MysqlLink, maxPending: number) {
     this.#link = link;
     this.#messages = new MysqlMessages(link, maxPending);
     this.#people = new MysqlPeople(link);
+    this.#upkeep = new MysqlUpkeep(link);
   }
 
   commit: StorePort["commit"] = (appends, receipts) => this.#messages.commit(appends, receipts);
@@ -137,6 +143,14 @@ class MysqlStore implements StorePort {
     this.#people.revokeToken(user, tokenId);
 
   secret: StorePort["secret"] = (name, fresh) => this.#people.secret(name, fresh);
+
+  probe: UpkeepPort["probe"] = (value) => this.#upkeep.probe(value);
+
+  trace: UpkeepPort["trace"] = (mid) => this.#upkeep.trace(mid);
+
+  waiting: UpkeepPort["waiting"] = (user) => this.#upkeep.waiting(user);
+
+  prune: UpkeepPort["prune"] = (after, before, limit) => this.#upkeep.prune(after, before, limit);
 
   close(): Promise<void> {
     return this.#link.close();

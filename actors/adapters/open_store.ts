@@ -1,13 +1,13 @@
 /** Opens the database that the settings name. A driver is loaded only where it is used. */
 
-import type { StorePort } from "../ports.ts";
+import type { StorePort, UpkeepPort } from "../ports.ts";
 import type { StoreWorkerOptions } from "../store_options.ts";
 
 /** Rejects with one sentence when the database cannot be used. */
 export async function openStore(
   database: StoreWorkerOptions["database"],
   maxPending: StoreWorkerOptions["maxPending"],
-): Promise<StorePort> {
+): Promise<StorePort & UpkeepPort> {
   if ("mysql" in database) {
     const { openMysql } = await import("./mysql.ts");
     return await openMysql(database.mysql, { maxPending });

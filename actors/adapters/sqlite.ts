@@ -7,7 +7,7 @@
  */
 
 import { DatabaseSync } from "node:sqlite";
-import { type StorePort, StoreUnavailable } from "../ports.ts";
+import { type StorePort, StoreUnavailable, type UpkeepPort } from "../ports.ts";
 import {
   loadMigrations,
   messageOf,
@@ -20,6 +20,7 @@ import { SqliteMailboxes } from "./sqlite_mailboxes.ts";
 import { SqliteMessages } from "./sqlite_messages.ts";
 import { SqlitePeople } from "./sqlite_people.ts";
 import { transactionOn } from "./sqlite_transaction.ts";
+import { SqliteUpkeep } from "./sqlite_upkeep.ts";
 
 /** What may be changed for tests. */
 export interface SqliteOptions {
@@ -66,7 +67,10 @@ const REMEDIES: readonly (readonly [text: string, remedy: string])[] = [
  * @throws {SchemaMismatch} When the file is from a newer version or a migration was changed.
  * @throws {Error} When it cannot be opened or is damaged; one sentence with path and remedy.
  */
-export async function openSqlite(path: string, options: SqliteOptions = {}): Promise<StorePort> {
+export async function openSqlite(
+  path: string,
+  options: SqliteOptions = {},
+): Promise<StorePort & UpkeepPort> {
   const migrations = options.migrations ?? await loadMigrations(migrationsDir("sqlite"));
   let db: DatabaseSync | undefined;
   try {
@@ -88,16 +92,18 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
   }
 }
 
-class SqliteStore implements StorePort {
+class SqliteStore implements StorePort, UpkeepPort {
   readonly #db: DatabaseSync;
   readonly #messages: SqliteMessages;
   readonly #people: SqlitePeople;
+  readonly #upkeep: SqliteUpkeep;
   #open = true;
 
   constructor(db: DatabaseSync, maxPending: number) {
     this.#db = db;
     const transaction = transactionOn(db);
     this.#people = new SqlitePeople(db, transaction);
+    this.#upkeep = new SqliteUpkeep(db, transaction);
     const mailboxes = new SqliteMailboxes(db, maxPending);
     this.#messages = new SqliteMessages(db, this.#people, transaction, mailboxes);
   }
@@ -155,6 +161,15 @@ class SqliteStore implements StorePort {
     this.#run(() => this.#people.revokeToken(user, tokenId));
 
   secret: StorePort["secret"] = (name, fresh) => this.#run(() => this.#people.secret(name, fresh));
+
+  probe: UpkeepPort["probe"] = (value) => this.#run(() => this.#upkeep.probe(value));
+
+  trace: UpkeepPort["trace"] = (mid) => this.#run(() => this.#upkeep.trace(mid));
+
+  waiting: UpkeepPort["waiting"] = (user) => this.#run(() => this.#upkeep.waiting(user));
+
+  prune: UpkeepPort["prune"] = (after, before, limit) =>
+    this.#run(() => this.#upkeep.prune(after, before, limit));
 
   close(): Promise<void> {
     if (this.#open) {

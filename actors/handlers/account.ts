@@ -230,7 +230,7 @@ async function answerV1(
 
 function handOver(session: Session, row: Message, host: Host): string {
   host.hlc.observe(row.mid);
-  session.handOver(new Delivery(row, 0, row.groupid === 0));
+  session.handOver(new Delivery(row, 0, row.groupid === 0, false));
   return pushTextV1(row);
 }
 

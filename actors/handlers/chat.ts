@@ -87,6 +87,7 @@ export const history: Handler<History> = async (session, m, host) => {
   if (page === undefined) throw new ChatError("NOT_PERMITTED", "you are no member of this group");
   const label = m.req === undefined ? "" : `,"req":${JSON.stringify(m.req)}`;
   const texts = newest(page.messages);
+  host.meters.sent.inc(MSGID.HISTORY_ACK);
   const more = page.more || texts.length < page.messages.length;
   host.replyText(
     session,

@@ -9,6 +9,7 @@ import type { GroupCache } from "../group_cache.ts";
 import type { GuardMessage } from "../guard.ts";
 import type { HybridClock } from "../hlc.ts";
 import type { Turn } from "../mailbox.ts";
+import type { SessionMeters } from "../meter.ts";
 import type { Clock, Message, NodeId, PasswordPort, UserId } from "../ports.ts";
 import type { PresenceWatch } from "../presence.ts";
 import type { RegistryMessage } from "../registry.ts";
@@ -60,6 +61,7 @@ export interface Host {
   readonly signer: TokenSigner;
   readonly registry: Ref<RegistryMessage>;
   readonly guard: Ref<GuardMessage>;
+  readonly meters: SessionMeters;
 
   /** Sends an answer: one JSON object. */
   reply(session: Session, message: Answer): void;

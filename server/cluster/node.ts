@@ -88,7 +88,7 @@ function commandOf(flags: readonly string[], denoArgs: readonly string[] | undef
 
 async function isHealthy(httpPort: number): Promise<boolean> {
   try {
-    const response = await fetch(`http://127.0.0.1:${httpPort}/healthz`, {
+    const response = await fetch(`http://127.0.0.1:${httpPort}/readyz`, {
       headers: { connection: "close" }, // no pooled connection stays behind
       signal: AbortSignal.timeout(PROBE_MS),
     });
