@@ -114,6 +114,8 @@ export class Connection {
   /** When the write in hand last got on. */
   #wroteAt = 0;
   #ending = false;
+  /** Closed but for the socket, which is read to its end. */
+  #lingering = false;
   /** Says BYE; set while frames in hand are finished before it. */
   #leave: (() => void) | undefined;
   #cancelLastWord: (() => void) | undefined;
@@ -183,18 +185,18 @@ export class Connection {
     if (rest.length > 0) this.#take(rest);
     const small = new Uint8Array(IDLE_READ_BYTES);
     let buffer = small;
-    while (!this.closed) {
+    while (!this.closed || this.#lingering) {
       let count: number | null;
       try {
         count = await this.#socket.read(buffer);
       } catch {
         if (buffer !== small) returnBuffer(buffer);
-        this.close("read_failed");
+        this.#hungUp("read_failed");
         return;
       }
       if (count === null) {
         if (buffer !== small) returnBuffer(buffer);
-        this.close("peer_closed");
+        this.#hungUp("peer_closed");
         return;
       }
       this.heardAt = this.#now();
@@ -319,15 +321,21 @@ export class Connection {
     this.#cancelLastWord?.();
     this.#queue = [];
     this.#queuedBytes = 0;
-    try {
-      this.#socket.close();
-    } catch { // the peer was first
-    }
+    if (!this.#lingering) this.#closeSocket();
     this.#resumeReading?.();
     this.#resumeReading = undefined;
     this.#events.onClosed(this, this.#endReason ?? reason);
   }
   #endReason: CloseReason | undefined;
+
+  #closeSocket(): void {
+    this.#lingering = false;
+    this.#cancelLastWord?.();
+    try {
+      this.#socket.close();
+    } catch { // the peer was first
+    }
+  }
 
   #end(reason: CloseReason): void {
     this.#ending = true;
@@ -340,11 +348,16 @@ export class Connection {
    * what still comes is read and dropped until the peer closes, or LAST_WORD_MS are over.
    */
   #lastWordSaid(): void {
-    const { closeWrite } = this.#socket;
-    if (closeWrite === undefined) return this.close("ended_by_session");
-    this.#resumeReading?.();
-    this.#resumeReading = undefined;
-    closeWrite.call(this.#socket).catch(() => this.close("ended_by_session"));
+    this.#lingering = this.#socket.closeWrite !== undefined && !this.closed;
+    this.close("ended_by_session");
+    if (!this.#lingering) return;
+    this.#cancelLastWord = this.#after(LAST_WORD_MS, () => this.#closeSocket());
+    this.#socket.closeWrite?.().catch(() => this.#closeSocket());
+  }
+
+  #hungUp(reason: CloseReason): void {
+    if (this.#lingering) this.#closeSocket();
+    else this.close(reason);
   }
 
   #take(bytes: Uint8Array): void {

@@ -30,6 +30,9 @@ const DRAIN_TICK_MS = 50;
 const DRAIN_LEAST = 5;
 /** How long the frames in hand of a client that has to go may take, ms. */
 const LEAVE_MS = 2_000;
+/** How long the last clients may take to hang up after their BYE, and how often that is seen, ms. */
+const LINGER_MS = 500;
+const POLL_MS = 10;
 
 /** How often a missing PROXY header is worth a warning, ms. */
 const HEADER_WARN_MS = 60_000;
@@ -60,6 +63,8 @@ export class Gateway {
   readonly #headerless = new Set<AcceptedSocket>();
   #headerWarnedAt = 0;
   #stopping = false;
+  /** Sockets that are read, those of closed connections whose peer has not hung up among them. */
+  #sockets = 0;
   /** For metrics. */
   readonly counts = { accepted: 0, refused: 0, closed: new Map<CloseReason, number>() };
 
@@ -126,12 +131,20 @@ export class Gateway {
     await this.#drain(windowMs);
     clearInterval(this.#tick);
     const { connections } = this.#pool;
-    if (connections.size === 0) return;
+    if (connections.size === 0) return await this.#hungUp(LINGER_MS);
     const drained = new Promise<void>((resolve) => this.#drained = resolve);
     const timer = setTimeout(() => this.#drained?.(), ms);
     await drained;
     clearTimeout(timer);
     for (const connection of [...connections.values()]) connection.close("shutdown");
+    await this.#hungUp(LINGER_MS);
+  }
+
+  /** Ending the process on a peer that still sends would cost it the BYE. */
+  async #hungUp(ms: number): Promise<void> {
+    for (let waited = 0; this.#sockets > 0 && waited < ms; waited += POLL_MS) {
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
   }
 
   /** Never slower than 100 a second, so that a small node stops at once. */
@@ -224,7 +237,8 @@ export class Gateway {
       () => this.#now,
     );
     this.#pool.open(connection);
-    void connection.run(rest); // never rejects
+    this.#sockets++;
+    void connection.run(rest).then(() => this.#sockets--); // never rejects
   }
 
   /** One answer that says why, then the door; nothing is kept of it. */

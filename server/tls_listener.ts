@@ -203,6 +203,10 @@ class TlsSocket implements AcceptedSocket {
     });
   }
 
+  closeWrite(): Promise<void> {
+    return new Promise((resolve) => this.#socket.end(() => resolve()));
+  }
+
   close(): void {
     this.#socket.destroy();
     this.#finish();
