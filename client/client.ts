@@ -167,7 +167,7 @@ export class Client implements AsyncIterable<ClientEvent> {
   async register(name: string, password: string): Promise<number> {
     const answer = await this.#patience.retry(async (leftMs) => {
       await this.#connection.ready();
-      const message = { msgid: MSGID.REGISTER, v: 2, name, password };
+      const message = { msgid: MSGID.REGISTER, v: 2, name: nfc(name), password };
       return refused(await this.#connection.request(message, leftMs));
     }, () => false);
     if (answer.msgid === MSGID.REGISTER_ACK && answer.id !== undefined) return answer.id;
@@ -180,7 +180,8 @@ export class Client implements AsyncIterable<ClientEvent> {
    * @throws {RequestError} errno 1: wrong name or password; 2: the user is online elsewhere.
    */
   async login(login: Login): Promise<Session> {
-    return await this.#signIn({ login });
+    const exact = "name" in login ? { ...login, name: nfc(login.name) } : login;
+    return await this.#signIn({ login: exact });
   }
 
   /**
@@ -241,7 +242,7 @@ export class Client implements AsyncIterable<ClientEvent> {
    * @throws {RequestError} errno 5: no such user.
    */
   async addFriend(who: number | string): Promise<Friend> {
-    const message = typeof who === "number" ? { friendid: who } : { name: who };
+    const message = typeof who === "number" ? { friendid: who } : { name: nfc(who) };
     const answer = await this.#request({ msgid: MSGID.ADD_FRIEND, ...message }, true);
     if (answer.msgid === MSGID.OK && answer.friend !== undefined) return answer.friend;
     throw unexpected("ADD_FRIEND", answer);
@@ -254,7 +255,7 @@ export class Client implements AsyncIterable<ClientEvent> {
    * @throws {ConnectionLost} It may have been made.
    */
   async createGroup(groupname: string, groupdesc = ""): Promise<Group> {
-    const message = { msgid: MSGID.CREATE_GROUP, groupname, groupdesc };
+    const message = { msgid: MSGID.CREATE_GROUP, groupname: nfc(groupname), groupdesc };
     const answer = await this.#request(message, false);
     if (answer.msgid === MSGID.OK && answer.group !== undefined) return answer.group;
     throw unexpected("CREATE_GROUP", answer);
@@ -266,7 +267,7 @@ export class Client implements AsyncIterable<ClientEvent> {
    * @throws {RequestError} errno 5: no such group.
    */
   async joinGroup(which: number | string): Promise<Group> {
-    const message = typeof which === "number" ? { groupid: which } : { groupname: which };
+    const message = typeof which === "number" ? { groupid: which } : { groupname: nfc(which) };
     const answer = await this.#request({ msgid: MSGID.JOIN_GROUP, ...message }, true);
     if (answer.msgid === MSGID.OK && answer.group !== undefined) return answer.group;
     throw unexpected("JOIN_GROUP", answer);
@@ -520,4 +521,9 @@ export class Client implements AsyncIterable<ClientEvent> {
     this.#queued.settle(cid, outcome);
     if (this.#outbox.size === 0) this.#patience.wake();
   }
+}
+
+/** Names are kept in this form; some keyboards and file systems make another. */
+function nfc(name: string): string {
+  return name.normalize("NFC");
 }

@@ -177,6 +177,18 @@ Deno.test("a wrong flag is named, and the status is 2", async () => {
   }
 });
 
+Deno.test("a name is the same name however its accents are typed", async () => {
+  await using server = await TestServer.start();
+  const client = await connect({ port: server.port });
+  const id = await client.register("Ame\u0301lie", PASSWORD);
+
+  const session = await client.login({ name: "Am\u00e9lie", password: PASSWORD });
+  const again = await client.addFriend("Ame\u0301lie");
+  await client.close();
+
+  assertEquals([session.id, again.id, session.name], [id, id, "Am\u00e9lie"]);
+});
+
 Deno.test("no password and no token is ever printed", async () => {
   await using server = await TestServer.start();
   const config = await Deno.makeTempDir({ prefix: "chat-client-" });
