@@ -461,6 +461,8 @@ Deno.test("the bell rings for what is meant for the user while they look elsewhe
 Deno.test("without focus a desktop notification is asked for, with harmless text", async () => {
   await using at = await scene();
   await at.terminal.focus(false);
+  await at.terminal.type("x"); // a fence: what was before it has been read
+  await at.terminal.input("bob> x");
   await at.bob.sendTo(at.aliceId, "look \x1b]0;here\x07 please");
   await at.terminal.sees(/1:bob\(1!\)/);
   await at.terminal.focus(true);
