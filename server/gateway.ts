@@ -23,8 +23,12 @@ import {
 const MAX_UNFINISHED = 512;
 /** How often silence is looked for, ms: heartbeats are accurate to this. */
 const TICK_MS = 500;
-/** What clients are told to wait when a node stops: spread up to this, ms. */
-const RECONNECT_MS = 1_000;
+/**
+ * What clients are told to wait when a node stops, up to, ms: little, where the window has spread
+ * them already, and more where all are told at once.
+ */
+const RECONNECT_MS = 200;
+const RECONNECT_AT_ONCE_MS = 2_000;
 /** How often some clients are told to go while draining, ms, and the fewest at a time: 100/s. */
 const DRAIN_TICK_MS = 50;
 const DRAIN_LEAST = 5;
@@ -150,11 +154,15 @@ export class Gateway {
   /** Never slower than 100 a second, so that a small node stops at once. */
   async #drain(windowMs: number): Promise<void> {
     const all = [...this.#pool.connections.values()];
-    const atATime = Math.max(DRAIN_LEAST, Math.ceil(all.length * DRAIN_TICK_MS / (windowMs || 1)));
+    const atATime = Math.max(
+      DRAIN_LEAST,
+      Math.ceil(all.length * DRAIN_TICK_MS / Math.max(1, windowMs)),
+    );
+    const retryMs = windowMs === 0 ? RECONNECT_AT_ONCE_MS : RECONNECT_MS;
     for (let at = 0; at < all.length; at += atATime) {
       if (at > 0) await new Promise((resolve) => setTimeout(resolve, DRAIN_TICK_MS));
       for (const connection of all.slice(at, at + atATime)) {
-        connection.leave(Math.round(Math.random() * RECONNECT_MS), LEAVE_MS);
+        connection.leave(Math.round(Math.random() * retryMs), LEAVE_MS);
       }
     }
   }
