@@ -8,8 +8,9 @@
  *   the client that queued it was told, unless it ended before;
  * - nobody was handed a message twice by one client, or one that was not sent to them, or changed;
  * - of one sender, messages of a conversation were seen, and lie in the history, in sending order;
- * - an answer sorts after what it answers: by the ids under which any one user had both, and in the
- *   history (that somebody was handed the answer first is counted, and judged by whoever asked);
+ * - an answer sorts after what it answers, in the history and by the ids under which any one user
+ *   was handed both, provided that they are the ids under which both are stored (that somebody was
+ *   handed the answer first, or an id of an attempt that was not stored, is counted);
  * - nothing is pending any more; who has left is offline, who has not is online, on every node.
  */
 
@@ -73,6 +74,8 @@ export interface Counts {
   replies: number;
   /** Times that somebody was handed an answer before what it answers, which then came. */
   inversions: number;
+  /** Deliveries under an id that a later attempt of the sender has replaced. */
+  replacedIds: number;
   /** Messages read back from histories. */
   history: number;
   presence: number;
@@ -112,6 +115,8 @@ export function judge(evidence: Evidence): Verdict {
 class Judge {
   readonly #evidence: Evidence;
   readonly #sent = new Map<string, Sent>();
+  /** Message ⇒ the id under which it is stored, as histories have it. */
+  readonly #stored = new Map<string, string>();
   /** User ⇒ number of its last client. */
   readonly #lastClient = new Map<number, number>();
   /** User ⇒ messages it has seen, and under which ids. */
@@ -127,6 +132,7 @@ class Judge {
     repeats: 0,
     replies: 0,
     inversions: 0,
+    replacedIds: 0,
     history: 0,
     presence: 0,
   };
@@ -138,6 +144,7 @@ class Judge {
   run(): Verdict {
     this.#counts.users = this.#evidence.records.size;
     for (const [user, lines] of this.#evidence.records) this.#collectSent(user, lines);
+    for (const lines of this.#evidence.records.values()) this.#collectStored(lines);
     for (const [user, lines] of this.#evidence.records) this.#judgeSeen(user, lines);
     this.#judgeDelivery();
     this.#judgeHistories();
@@ -236,6 +243,13 @@ class Judge {
     }
   }
 
+  #collectStored(lines: readonly Line[]): void {
+    for (const line of lines) {
+      if (line.k !== "history") continue;
+      for (const [from, n, mid] of line.part) this.#stored.set(nameOf(from, n), mid);
+    }
+  }
+
   /** One user's view: repeats, strangers, order per sender and conversation, causes. */
   #judgeSeen(user: number, lines: readonly Line[]): void {
     const seen = new Map<string, string>();
@@ -266,6 +280,7 @@ class Judge {
       }
       seen.set(name, line.mid);
       this.#counts.deliveries++;
+      if (line.mid !== (this.#stored.get(name) ?? line.mid)) this.#counts.replacedIds++;
       this.#judgeOrigin(user, name, line);
       const stream = `${line.from} ${line.conv}`;
       const last = latest.get(stream);
@@ -286,6 +301,8 @@ class Judge {
       if (causeMid === undefined) continue;
       if (isFirst) this.#inversions.push({ user, reply, cause });
       if (causeMid < mid) continue;
+      const isReplaced = (name: string, id: string) => (this.#stored.get(name) ?? id) !== id;
+      if (isReplaced(cause, causeMid) || isReplaced(reply, mid)) continue;
       const text = `user ${user} has ${reply} as ${mid}, and ${cause}, which it answers, as ` +
         causeMid;
       this.#wrong("reply before its cause", text, reply, cause, [user]);

@@ -116,7 +116,10 @@ function report(result: RunResult, minutes: number, say: (text: string) => void)
   const reordered = byKind.get("out of order")?.length ?? 0;
   const ghosts = byKind.get("ghost in presence")?.length ?? 0;
   say(`${lost} lost, ${doubled} duplicated, ${reordered} reordered, ${ghosts} ghosts`);
-  say(`${counts.inversions} times somebody was handed a reply before what it answers`);
+  say(
+    `${counts.inversions} times somebody was handed a reply before what it answers, ` +
+      `${counts.replacedIds} times an id that another attempt has replaced`,
+  );
   for (const { kind, text } of violations.slice(0, MOST_TOLD)) say(`VIOLATION ${kind}: ${text}`);
   const told = new Set<string>();
   const odd = result.verdict.inversions.slice(0, MOST_TIMELINES).map(({ user, reply, cause }) => ({

@@ -323,10 +323,15 @@ class Scene {
     this.#controller.reports.delete(0);
     await delay(this.#options.nodes === 0 ? 1_000 : LEASE_MS);
     const asked = new Set<string>();
+    // The node with the fewest connections gets the next one: those of earlier attempts stay.
+    await using clients = new AsyncDisposableStack();
     for (let i = 0; i < OBSERVER_ATTEMPTS && asked.size < system.nodes.length; i++) {
-      await as(system.port, "observer", (client) => {
-        const { session } = client;
-        if (session === undefined || asked.has(session.node)) return Promise.resolve();
+      const client = clients.adopt(
+        await connect({ port: system.port, want: [] }),
+        (client) => client.close(),
+      );
+      const session = await client.login({ name: "observer", password: PASSWORD });
+      if (!asked.has(session.node)) {
         asked.add(session.node);
         const of = (state: string) =>
           session.friends.filter((f) => f.state === state).map((f) => f.id);
@@ -337,8 +342,8 @@ class Scene {
           online: of("online"),
           offline: of("offline"),
         });
-        return Promise.resolve();
-      });
+      }
+      await client.logout();
     }
     if (asked.size < system.nodes.length) {
       this.#trouble(`only ${asked.size} of ${system.nodes.length} nodes served the observer`);
