@@ -4,6 +4,7 @@
  */
 
 import type { Clock, Message, Mid, UserId } from "./ports.ts";
+import { backoffMs } from "./runtime.ts";
 import { Delivery, type Session } from "./session.ts";
 
 /** Rows of one read. */
@@ -11,6 +12,9 @@ const PAGE_ROWS = 200;
 /** First pause before reading again for a message that is not committed yet, ms; it doubles. */
 const FIRST_PAUSE_MS = 5;
 const MAX_PAUSE_MS = 1_000;
+/** Pause after the first read that failed, ms; it doubles, with jitter, up to the cap. */
+const FIRST_RETRY_MS = 100;
+const MAX_RETRY_MS = 10_000;
 /** How long a held push may lack its predecessor, ms: longer than a store may take to commit. */
 const GIVE_UP_MS = 15_000;
 
@@ -19,39 +23,39 @@ export interface PullPorts {
   readonly clock: Clock;
   pending(user: UserId, after: Mid, limit: number): Promise<Message[]>;
   observe(mid: Mid): void;
-  /** The read failed; the session asks again when it is hinted at or checked. */
+  /** The first read failed; it is tried again while the session lasts. */
   onFailure(error: unknown): void;
+  /** Uniform in [0, 1). */
+  random(): number;
 }
 
 /**
  * Runs one pull of `session`, which is pulling already. Never rejects.
  */
 export async function pull(session: Session, ports: PullPorts): Promise<void> {
-  const { user } = session;
-  const began = ports.clock.now();
+  const { user, login } = session;
+  const isOver = () => session.login !== login || session.closed || !session.pulling;
+  let began = ports.clock.now();
   let pauseMs = FIRST_PAUSE_MS;
+  let failures = 0;
   for (;;) {
-    let complete: boolean;
+    let waitMs = pauseMs;
     try {
-      complete = await pushPending(session, user, ports);
+      const complete = await pushPending(session, user, ports);
+      if (isOver()) return;
+      if (!complete) return session.stopPulling(); // until receipts come
+      if (session.endPass()) return;
+      if (ports.clock.now() - began > GIVE_UP_MS) return session.stopPulling();
+      pauseMs = Math.min(MAX_PAUSE_MS, pauseMs * 2);
     } catch (error) {
-      ports.onFailure(error);
-      if (session.user === user) session.stopPulling();
-      return;
+      if (isOver()) return;
+      // What waits goes out before anything that is pushed meanwhile: there is no going on without.
+      if (failures === 0) ports.onFailure(error);
+      waitMs = backoffMs(failures++, FIRST_RETRY_MS, MAX_RETRY_MS, ports.random);
+      began = ports.clock.now();
     }
-    if (session.user !== user || session.closed || !session.pulling) return;
-    if (!complete) {
-      session.stopPulling();
-      return;
-    }
-    if (session.endPass()) return;
-    if (ports.clock.now() - began > GIVE_UP_MS) {
-      session.stopPulling();
-      return;
-    }
-    await new Promise<void>((resolve) => ports.clock.after(pauseMs, resolve));
-    pauseMs = Math.min(MAX_PAUSE_MS, pauseMs * 2);
-    if (session.user !== user || session.closed || !session.pulling) return;
+    await new Promise<void>((resolve) => ports.clock.after(waitMs, resolve));
+    if (isOver()) return;
   }
 }
 

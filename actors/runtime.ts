@@ -100,7 +100,8 @@ export class ActorSystem {
   readonly clock: Clock;
   readonly #events: RuntimeEvents;
   readonly #later: (fn: () => void) => void;
-  readonly #random: () => number;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
   readonly #cells = new Map<string, Cell>();
   readonly #links = new Map<ThreadId, Link>();
   readonly #questions = new Map<number, Question>();
@@ -109,7 +110,7 @@ export class ActorSystem {
 
   /**
    * @param later Runs a function at the end of the current turn, see {@linkcode Link}.
-   * @param random Uniform in [0, 1), for the jitter of restarts; seeded in simulation.
+   * @param random Uniform in [0, 1), for the jitter of retries; seeded in simulation.
    */
   constructor(
     thread: ThreadId,
@@ -122,7 +123,7 @@ export class ActorSystem {
     this.clock = clock;
     this.#events = events;
     this.#later = later;
-    this.#random = random;
+    this.random = random;
   }
 
   /**
@@ -291,7 +292,7 @@ export class ActorSystem {
       this.#events.onGiveUp(name, error);
       return;
     }
-    const delayMs = backoffMs(cell.restarts.length, RESTART_MS, RESTART_CAP_MS, this.#random);
+    const delayMs = backoffMs(cell.restarts.length, RESTART_MS, RESTART_CAP_MS, this.random);
     cell.restarts.push(now);
     cell.mailbox.pause();
     this.#events.onCrash(name, error, delayMs);

@@ -87,6 +87,8 @@ export class Session {
   v: 1 | 2 = 1;
   /** 0 while nobody is logged in. */
   user: UserId = 0;
+  /** Counts log-ins of this connection. */
+  login = 0;
   name = "";
   tokenId = "";
   wantsDelivered = false;
@@ -160,6 +162,7 @@ export class Session {
 
   /** From here on `user` is logged in; pushes are held until the pending rows were read. */
   begin(user: UserId, name: string, now: number): void {
+    this.login++;
     this.user = user;
     this.name = name;
     this.#settledBefore = midAt(now - SETTLED_MS);

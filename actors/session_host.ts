@@ -495,6 +495,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       this.store.call("pending", user, after, limit),
     observe: (mid: Mid) => this.hlc.observe(mid),
     onFailure: (error: unknown) => this.#options.log("reading pending messages", error),
+    random: () => this.#system.random(),
   };
 
   #settled({ session, seq, req, message }: Submission, outcome: Outcome): void {
