@@ -225,6 +225,7 @@ class HubNode implements BusPort {
     if (others > 0) this.#claiming.set(user, others);
     else this.#claiming.delete(user);
     if (claim?.granted === false && this.#held.get(user) === conn) this.#held.delete(user);
+    if (claim === undefined) this.#doubt(); // the entry may be missing: a reset repairs it
     return claim ?? { granted: true, previous: undefined };
   }
 
