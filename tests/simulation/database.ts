@@ -38,7 +38,7 @@ const NOTICE_MS = 2_000;
 
 /** See the module's header. */
 export class Database {
-  readonly tables = new Tables();
+  readonly tables: Tables;
   readonly faults: DatabaseFaults = { loseAnswer: 0, refuse: 0, answerFirst: false };
   readonly parts: DatabaseParts;
   down = false;
@@ -53,6 +53,7 @@ export class Database {
 
   constructor(parts: DatabaseParts) {
     this.parts = parts;
+    this.tables = new Tables(() => parts.scheduler.now);
   }
 
   /** A connection for one store thread. */
@@ -92,11 +93,10 @@ export class Database {
     while ((this.#volatile[0]?.lsn ?? Infinity) <= lsn) this.#volatile.shift();
   }
 
-  /** When the log is flushed next: flushes keep their order. */
-  flushDelay(): number {
+  /** When what is written now is flushed: flushes keep their order. */
+  nextFlush(): number {
     const { scheduler, latency } = this.parts;
-    this.#durableAt = Math.max(this.#durableAt, scheduler.now + latency());
-    return this.#durableAt - scheduler.now;
+    return this.#durableAt = Math.max(this.#durableAt, scheduler.now + latency());
   }
 }
 
@@ -187,7 +187,7 @@ export class DatabaseConnection implements StorePort {
           if (this.#db.down) return;
           const { lsn } = this.#db.write(work);
           const { life } = this.#db;
-          scheduler.at(this.#db.flushDelay(), NOBODY, "db:durable", () => {
+          scheduler.atTime(this.#db.nextFlush(), NOBODY, "db:durable", () => {
             if (life === this.#db.life) this.#db.harden(lsn);
           });
         });
@@ -202,7 +202,7 @@ export class DatabaseConnection implements StorePort {
       const { result, lsn } = done;
       this.#note(`${what}: written`);
       const { life } = this.#db;
-      scheduler.at(this.#db.flushDelay(), NOBODY, "db:durable", () => {
+      scheduler.atTime(this.#db.nextFlush(), NOBODY, "db:durable", () => {
         if (life !== this.#db.life) return;
         this.#db.harden(lsn);
         if (random.chance(faults.loseAnswer)) call.fail("the answer was lost");

@@ -147,7 +147,7 @@ export class Wire {
   #toServer(step: () => void): void {
     const { scheduler, latency } = this.#parts;
     this.#lastIn = Math.max(this.#lastIn, scheduler.now + latency());
-    scheduler.at(this.#lastIn - scheduler.now, this.#server, "net→main", () => {
+    scheduler.atTime(this.#lastIn, this.#server, "net→main", () => {
       if (this.#cut) return;
       step();
       this.#wake();
@@ -216,7 +216,7 @@ export class Wire {
   #toClient(step: () => void): void {
     const { scheduler, latency } = this.#parts;
     this.#lastOut = Math.max(this.#lastOut, scheduler.now + latency());
-    scheduler.at(this.#lastOut - scheduler.now, this.#client, "net→client", () => {
+    scheduler.atTime(this.#lastOut, this.#client, "net→client", () => {
       if (!this.#cut && this.open) step();
     }, this.#server);
   }

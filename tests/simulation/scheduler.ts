@@ -64,7 +64,11 @@ export class Scheduler {
    * @param place Where the step counts as happening, for the listener.
    */
   at(ms: number, owner: Owner, label: string, run: () => void, place = owner): () => void {
-    const due = this.now + ms;
+    return this.atTime(this.now + ms, owner, label, run, place);
+  }
+
+  /** As `at`, at a time: what has to keep its order must not be rounded apart. */
+  atTime(due: number, owner: Owner, label: string, run: () => void, place = owner): () => void {
     const event: Event = { time: due, due, order: this.#order++, owner, place, label, run };
     this.#push(event);
     return () => event.run = undefined;

@@ -41,6 +41,8 @@ export interface TableFlaws {
 export class Tables {
   readonly flaws: TableFlaws = { duplicateCids: false };
   readonly messages = new Map<Mid, Message>();
+  /** When a message was stored, by `now`. */
+  readonly storedAt = new Map<Mid, number>();
   /** Who a message was stored for. */
   readonly recipients = new Map<Mid, readonly UserId[]>();
   readonly #byCid = new Map<string, Mid>();
@@ -52,8 +54,13 @@ export class Tables {
   readonly #groupNames = new Map<string, GroupId>();
   readonly #tokens = new Map<string, { user: UserId; expires: number; device: string }>();
   readonly #secrets = new Map<string, string>();
+  readonly #now: () => number;
   #lastUser = 0;
   #undo: Undo[] = [];
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
 
   /** Runs `work`; returns its result and what takes its changes back. */
   transaction<T>(work: () => T): { result: T; undo: Undo[] } {
@@ -98,6 +105,7 @@ export class Tables {
       this.#insert(this.messages, mid, message);
       this.#insert(this.#byCid, `${from} ${cid}`, mid);
       this.#insert(this.recipients, mid, recipients);
+      this.storedAt.set(mid, this.#now());
     }
     const pending: UserId[] = [];
     for (const user of recipients) {

@@ -106,7 +106,7 @@ class End implements PortLike {
     const arrival = Math.max(this.#lastArrival, scheduler.now + latency());
     this.#lastArrival = arrival;
     const label = payload === undefined ? "control" : this.#label + contentOf(payload);
-    scheduler.at(arrival - scheduler.now, this.#owner, label, () => {
+    scheduler.atTime(arrival, this.#owner, label, () => {
       if (!this.#closed) step();
     });
   }
