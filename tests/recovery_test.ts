@@ -1,0 +1,288 @@
+/** What actors do after something near them has died: each case was found by the simulation. */
+
+import { assertEquals } from "@std/assert";
+import { midAt } from "../actors/hlc.ts";
+import { inlinePorts } from "../actors/link.ts";
+import type { BusPort, Claim, Clock, Message } from "../actors/ports.ts";
+import { PresenceWatch } from "../actors/presence.ts";
+import { pull } from "../actors/pull.ts";
+import { Registry } from "../actors/registry.ts";
+import { ActorSystem } from "../actors/runtime.ts";
+import { Delivery, type Outlet, Session } from "../actors/session.ts";
+
+const NOW = 1_700_000_000_000;
+const NO_EVENTS = { onDeadLetter() {}, onCrash() {}, onGiveUp() {} };
+
+/** Time that stands still, and timers that run when they are told to. */
+function stoppedClock(): { clock: Clock; runTimers: () => void } {
+  let timers: (() => void)[] = [];
+  return {
+    clock: {
+      now: () => NOW,
+      after(_, fn) {
+        timers.push(fn);
+        return () => timers = timers.filter((timer) => timer !== fn);
+      },
+    },
+    runTimers() {
+      const due = timers;
+      timers = [];
+      for (const timer of due) timer();
+    },
+  };
+}
+
+/** Resolves when everything that promises had set off is done. */
+async function settled(): Promise<void> {
+  for (let i = 0; i < 20; i++) await null;
+}
+
+function system(thread: number, clock: Clock): ActorSystem {
+  return new ActorSystem(thread, clock, NO_EVENTS, queueMicrotask, () => 0);
+}
+
+Deno.test("an answer to a worker that has died is not taken by the one after it", async () => {
+  const { clock } = stoppedClock();
+  const main = system(0, clock);
+  const answers: ((right: boolean) => void)[] = [];
+  main.spawn<string>("passwords", () => ({
+    receive: () => new Promise<boolean>((resolve) => answers.push(resolve)),
+  }), { concurrency: 2 });
+  const connect = (worker: ActorSystem) => {
+    const [left, right] = inlinePorts(queueMicrotask);
+    main.link(1, left);
+    worker.link(0, right);
+  };
+  const first = system(1, clock);
+  connect(first);
+  const lost = first.ref<string>(0, "passwords").ask<boolean>("of ann", 1_000);
+  lost.catch(() => {}); // nobody is there to hear of it
+  await settled();
+
+  const second = system(1, clock); // the first has died; this numbers its questions anew
+  connect(second);
+  const right = second.ref<string>(0, "passwords").ask<boolean>("of bob", 1_000);
+  await settled();
+  answers[0]?.(true);
+  await settled();
+  answers[1]?.(false);
+
+  assertEquals(await right, false);
+  for (const each of [main, first, second]) each.close();
+});
+
+// ── sessions ────────────────────────────────────────────────────────────────────────────────────
+
+const ANN = 1;
+
+/** ANN's `n`th message to BOB, stamped at `at`; `prev` is when her previous one was. */
+function message(n: number, at: number, prev = ""): Delivery {
+  const of: Message = {
+    mid: midAt(NOW + at),
+    cid: `c${n}`,
+    from: ANN,
+    name: "ann",
+    ts: NOW + at,
+    toid: 9,
+    groupid: 0,
+    msg: `${n}`,
+    extra: "",
+    prev,
+  };
+  return new Delivery(of, 1, false); // another node's
+}
+
+function session(): {
+  bob: Session;
+  sent: string[];
+  receipts: [mid: string, toOrigin: boolean][];
+  pulls: () => number;
+} {
+  const sent: string[] = [];
+  const receipts: [string, boolean][] = [];
+  let pulls = 0;
+  const outlet: Outlet = {
+    sendPush: (_, delivery) => void sent.push(delivery.message.msg),
+    received: (_, mid, delivery) => void receipts.push([mid, delivery !== undefined]),
+    wantsPull: () => void pulls++,
+  };
+  const bob = new Session(1, "", outlet, () => {}, (error) => {
+    throw error;
+  });
+  bob.v = 2;
+  bob.begin(9, "bob", NOW);
+  return { bob, sent, receipts, pulls: () => pulls };
+}
+
+Deno.test("a row whose receipt was lost is not pushed again, and its receipt is repeated", () => {
+  const { bob, sent, receipts } = session();
+  bob.endPass();
+  bob.push(message(1, 0));
+  const { mid } = message(1, 0).message;
+  bob.receipt(mid); // on its way to the other node, whose store dies
+
+  bob.pull();
+  bob.pushRow(message(1, 0));
+
+  assertEquals(sent, ["1"]);
+  assertEquals(receipts, [[mid, true], [mid, false]]);
+});
+
+Deno.test("a message sent again under an earlier id waits for its row, and so does what follows", () => {
+  const { bob, sent, pulls } = session();
+  bob.endPass();
+  bob.push(message(1, 5)); // its node dies before it is stored
+  const again = message(1, 3);
+  const next = message(2, 4, again.message.mid);
+
+  bob.push(again);
+  bob.push(next);
+  const complete = bob.endPass(); // not committed yet
+  const before = [...sent];
+  for (const row of [again, next]) bob.pushRow(row);
+  bob.endPass();
+
+  assertEquals(pulls(), 1);
+  assertEquals(complete, false);
+  assertEquals(before, ["1"]);
+  assertEquals(sent, ["1", "1", "2"]); // the client recognises its cid
+});
+
+Deno.test("of chats that were put off the earliest has to come again first, also after a crash", () => {
+  const { bob } = session();
+
+  bob.putOff("c2", 12, NOW);
+  bob.putOff("c1", 11, NOW);
+  bob.putOff("c3", 13, NOW);
+  const { bob: rebuilt } = session();
+  rebuilt.restore(bob.memo(), 0, NOW);
+
+  assertEquals(rebuilt.refused?.cid, "c1");
+});
+
+Deno.test("while what waits cannot be read nothing newer goes out", async () => {
+  const { clock, runTimers } = stoppedClock();
+  const { bob, sent } = session();
+  const old = message(1, -3_600_000);
+  const failures: unknown[] = [];
+  let reads = 0;
+  const done = pull(bob, {
+    clock,
+    pending: () => reads++ < 2 ? Promise.reject(new Error("away")) : Promise.resolve([old.message]),
+    observe: () => {},
+    onFailure: (error) => failures.push(error),
+    random: () => 0,
+  });
+  await settled();
+
+  bob.push(message(2, 0, old.message.mid));
+  const before = [...sent];
+  for (let i = 0; i < 2; i++) {
+    runTimers();
+    await settled();
+  }
+  await done;
+
+  assertEquals(before, []);
+  assertEquals(sent, ["1", "2"]);
+  assertEquals(failures.length, 1);
+});
+
+// ── presence ────────────────────────────────────────────────────────────────────────────────────
+
+Deno.test("who was told a state while a change was gathered is told when it changes back", () => {
+  const { clock, runTimers } = stoppedClock();
+  let online = true;
+  const told: [conn: number, online: boolean][] = [];
+  const presence = new PresenceWatch(
+    clock,
+    () => online,
+    (to, _, state) => told.push([to.conn, state]),
+  );
+  const { bob } = session();
+  presence.watch(bob, [ANN]);
+
+  presence.changed(ANN, online = false);
+  presence.watch(bob, [ANN]); // an answer lists her as offline
+  presence.changed(ANN, online = true);
+  runTimers();
+
+  assertEquals(told, [[bob.conn, true]]);
+});
+
+// ── the registry ────────────────────────────────────────────────────────────────────────────────
+
+/** A registry of node "a" with one worker; `holder` is who has a user, as the bus knows it. */
+function registry(holder: { conn: number | undefined }): {
+  registry: Registry;
+  evicted: number[];
+} {
+  const { clock } = stoppedClock();
+  const main = system(0, clock);
+  const evicted: number[] = [];
+  const [left, right] = inlinePorts((fn) => fn());
+  main.link(1, left);
+  right.listen(({ items }) => {
+    for (const item of items) {
+      if (!("to" in item) || item.to !== "sessions") continue;
+      const { body } = item;
+      if (typeof body === "object" && body !== null && "conn" in body) {
+        evicted.push(Number(body.conn));
+      }
+    }
+  });
+  const bus: BusPort = {
+    node: "a",
+    start: () => Promise.resolve(),
+    send: () => {},
+    broadcast: () => {},
+    claim(_, conn, takeover): Promise<Claim> {
+      if (holder.conn !== undefined && holder.conn !== conn && !takeover) {
+        return Promise.resolve({ granted: false });
+      }
+      holder.conn = conn;
+      return Promise.resolve({ granted: true, previous: undefined });
+    },
+    release: () => {},
+    announce: () => Promise.resolve(),
+    problem: () => undefined,
+    close: () => Promise.resolve(),
+  };
+  const registry = new Registry(main, {
+    bus,
+    isOpen: () => true,
+    toPeer: () => {},
+    workers: () => [0],
+    later: queueMicrotask,
+  });
+  return { registry, evicted };
+}
+
+Deno.test("a login that a new worker runs again finds its own entry and is let in", async () => {
+  const { registry: a } = registry({ conn: undefined });
+  const claim = { type: "claim", user: ANN, conn: 64, takeover: false } as const;
+
+  const first = await a.receive(claim);
+  const again = await a.receive(claim); // the answer died with the worker
+  const other = await a.receive({ ...claim, conn: 128 });
+
+  assertEquals([first, again, other], [true, true, false]);
+});
+
+for (const stale of [true, false]) {
+  const who = stale ? "the stale one of two sessions goes" : "a stale node's word evicts nobody";
+  Deno.test(`when two nodes have a user the bus says who: ${who}`, async () => {
+    const holder: { conn: number | undefined } = { conn: undefined };
+    const { registry: a, evicted } = registry(holder);
+    await a.receive({ type: "claim", user: ANN, conn: 64, takeover: false });
+    if (stale) holder.conn = 1_000_064; // taken over on "b" while this node was stopped
+
+    for (const t of ["snapshot", "changes"] as const) {
+      await a.receive({ type: "peer", from: "b", message: { t, seq: 1, list: [ANN, 0] } });
+    }
+    await settled();
+
+    assertEquals(evicted, stale ? [64] : []);
+    assertEquals(a.find(ANN)?.node, stale ? "b" : undefined);
+  });
+}
