@@ -21,6 +21,12 @@ const MAX_COUNTER = 32 ** COUNTER_CHARS;
 export type RandomBytes = (count: number) => Uint8Array;
 const cryptoBytes: RandomBytes = (count) => crypto.getRandomValues(new Uint8Array(count));
 
+/**
+ * How far into the past a chat that is sent again may be stamped, ms. A first attempt further away
+ * counts for nothing: the past is not for writing.
+ */
+export const MAX_RESENT_MS = 10 * 60_000;
+
 /** Gives message ids; one per thread that stamps messages. */
 export class HybridClock {
   readonly #now: () => number;

@@ -3,12 +3,16 @@
  * lacks its predecessor. One pull of a session at a time; every step has a deadline.
  */
 
+import { MAX_UNRECEIPTED } from "@chat/wire/limits.ts";
+import { midAt } from "./hlc.ts";
 import type { Clock, Message, Mid, UserId } from "./ports.ts";
 import { backoffMs } from "./runtime.ts";
-import { Delivery, type Session } from "./session.ts";
+import { Delivery, type Session, SETTLED_MS } from "./session.ts";
 
 /** Rows of one read. */
 const PAGE_ROWS = 200;
+/** How long rows are kept back for a held push that they may answer, ms: senders come back sooner. */
+const PATIENCE_MS = 3_000;
 /** First pause before reading again for a message that is not committed yet, ms; it doubles. */
 const FIRST_PAUSE_MS = 5;
 const MAX_PAUSE_MS = 1_000;
@@ -41,7 +45,8 @@ export async function pull(session: Session, ports: PullPorts): Promise<void> {
   for (;;) {
     let waitMs = pauseMs;
     try {
-      const complete = await pushPending(session, user, ports);
+      const patient = ports.clock.now() - began < PATIENCE_MS;
+      const complete = await pushPending(session, user, patient, ports);
       if (isOver()) return;
       if (!complete) return session.stopPulling(); // until receipts come
       if (session.endPass()) return;
@@ -60,17 +65,31 @@ export async function pull(session: Session, ports: PullPorts): Promise<void> {
 }
 
 /** Pushes all pending rows; false when the session takes no more for now. */
-async function pushPending(session: Session, user: UserId, ports: PullPorts): Promise<boolean> {
+async function pushPending(
+  session: Session,
+  user: UserId,
+  patient: boolean,
+  ports: PullPorts,
+): Promise<boolean> {
   let after: Mid = "";
+  let limit = PAGE_ROWS;
   for (;;) {
-    const rows = await ports.pending(user, after, PAGE_ROWS);
+    const rows = await ports.pending(user, after, limit);
     if (session.user !== user || session.closed) return false;
     for (const message of rows) {
       ports.observe(message.mid);
-      if (!session.pushRow(new Delivery(message, 0, message.groupid === 0, false))) return false;
+      const delivery = new Delivery(message, 0, message.groupid === 0, false);
+      if (!session.pushRow(delivery, patient)) return false;
     }
     const last = rows[rows.length - 1];
-    if (last === undefined || rows.length < PAGE_ROWS) return true;
-    after = last.mid;
+    if (last === undefined || rows.length < limit) return true;
+    // A row may be committed below the last one read, and its sender's next row above it. So of what
+    // may still grow the next page has everything: one read sees what was committed in order.
+    const settled = midAt(ports.clock.now() - SETTLED_MS);
+    if (last.mid < settled) after = last.mid;
+    else {
+      if (settled > after) after = settled;
+      limit += MAX_UNRECEIPTED;
+    }
   }
 }

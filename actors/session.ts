@@ -9,7 +9,7 @@
  */
 
 import { MAX_UNRECEIPTED, MAX_UNRECEIPTED_UNITS } from "@chat/wire/limits.ts";
-import { midAt } from "./hlc.ts";
+import { MAX_RESENT_MS, midAt } from "./hlc.ts";
 import type { Refused, SessionMemo } from "./lane.ts";
 import { Mailbox, type Turn } from "./mailbox.ts";
 import type { GroupId, Message, Mid, UserId } from "./ports.ts";
@@ -62,10 +62,10 @@ const MAX_FOLLOWED = 512;
 /** Frames of one session that wait for its turn. The main thread stops reading well before. */
 const MAX_FRAMES = 4_096;
 /**
- * A message stamped longer ago than this before the session began was committed or refused before
- * it began, ms: twice the longest time a store may take to answer.
+ * A message stamped longer ago than this is committed or refused, ms: twice the longest time a store
+ * may take to answer, after the earliest that one may be stamped.
  */
-const SETTLED_MS = 30_000;
+export const SETTLED_MS = MAX_RESENT_MS + 30_000;
 /** How long a client has to send a chat again that was put off before later ones are taken, ms. */
 const REFUSED_FOR_MS = 10_000;
 /** Receipts remembered, so that a row that is still to be deleted is not pushed again. */
@@ -124,6 +124,8 @@ export class Session {
   #pulling = false;
   /** More was pushed while pulling than is held. */
   #overflowed = false;
+  /** A row waits for something held. */
+  #keptBack = false;
   /** Too much is unreceipted: nothing goes out until receipts come. */
   #stalled = false;
 
@@ -184,6 +186,7 @@ export class Session {
     this.#held = [];
     this.#pulling = false;
     this.#overflowed = false;
+    this.#keptBack = false;
     this.#stalled = false;
     // Pushes on their way to a v1 socket stay: when written they count as received.
   }
@@ -287,9 +290,12 @@ export class Session {
 
   /**
    * A pending row, in `mid` order.
+   *
+   * @param patient Keeps it back while something that it may answer is held and cannot go: a message
+   *   that was pushed and is not committed yet.
    * @returns False when no more may go out until receipts come.
    */
-  pushRow(delivery: Delivery): boolean {
+  pushRow(delivery: Delivery, patient = false): boolean {
     const { mid } = delivery.message;
     if (this.#remembered?.has(mid)) {
       // Its receipt may have been lost with another node's store: without one the row would stay.
@@ -297,6 +303,10 @@ export class Session {
       return true;
     }
     if (this.#has(mid)) return true;
+    if (this.#held.length > 0 && !this.#pushHeldBefore(delivery.message) && patient) {
+      this.#keptBack = true;
+      return true;
+    }
     if (this.full) {
       this.#stalled = true;
       return false;
@@ -304,7 +314,28 @@ export class Session {
     delivery.pulled = true;
     this.#follow(delivery.message);
     this.#send(delivery);
+    this.#dropHeld(delivery.message);
     return true;
+  }
+
+  /** Pushes what is held of a row's group and sorts before it; false when some of it cannot go yet. */
+  #pushHeldBefore(row: Message): boolean {
+    if (row.groupid === 0) return true; // all of one sender, whose order rows have
+    const before = this.#held.filter(({ message: m }) =>
+      m.groupid === row.groupid && m.mid < row.mid && !this.#has(m.mid)
+    ).sort((a, b) => a.message.mid < b.message.mid ? -1 : 1);
+    for (const delivery of before) {
+      if (this.full) return true; // so is the row
+      if (this.#position(delivery.message) !== "next") return false;
+      this.#sendNext(delivery);
+    }
+    return true;
+  }
+
+  /** A row has come: earlier attempts of its sender need not be waited for. */
+  #dropHeld({ from, cid }: Message): void {
+    if (this.#held.length === 0) return;
+    this.#held = this.#held.filter(({ message: m }) => m.from !== from || m.cid !== cid);
   }
 
   /** A pending row that went out in LOGIN_ACK instead of a push (v1). */
@@ -321,13 +352,14 @@ export class Session {
 
   /**
    * All pending rows were read: pushes what was held meanwhile, as far as it follows.
-   * @returns False when something held still lacks its predecessor: read again.
+   * @returns False when something held lacks its predecessor or a row was kept back: read again.
    */
   endPass(): boolean {
     const held = this.#held;
-    const complete = !this.#overflowed;
+    const complete = !this.#overflowed && !this.#keptBack;
     this.#held = [];
     this.#overflowed = false;
+    this.#keptBack = false;
     for (const delivery of held) {
       if (this.#stalled) break;
       const { message } = delivery;
@@ -350,6 +382,7 @@ export class Session {
   stopPulling(): void {
     this.#held = [];
     this.#overflowed = false;
+    this.#keptBack = false;
     this.#pulling = false;
   }
 

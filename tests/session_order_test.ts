@@ -4,6 +4,7 @@ import { assertEquals } from "@std/assert";
 import { MAX_UNRECEIPTED } from "@chat/wire/limits.ts";
 import { midAt } from "../actors/hlc.ts";
 import type { Message } from "../actors/ports.ts";
+import { pull } from "../actors/pull.ts";
 import { Delivery, type Outlet, Session } from "../actors/session.ts";
 
 const NOW = 1_700_000_000_000;
@@ -77,4 +78,66 @@ Deno.test("what was not sent for want of receipts is not taken for sent", () => 
 
   assertEquals(complete, false);
   assertEquals(sent.slice(-2), [mid(next), mid(next + 1)]);
+});
+
+Deno.test("a row does not overtake what was pushed and is not committed yet, for a while", () => {
+  const { session: bob, sent } = session();
+  bob.push(message(1, 2, 1)); // its predecessor is not here: pulls
+
+  bob.pushRow(message(2, 3), true); // may answer it
+  const complete = bob.endPass();
+  bob.pushRow(message(2, 3), false);
+
+  assertEquals(complete, false);
+  assertEquals(sent, [mid(3)]);
+});
+
+Deno.test("what is held and may go goes before a row that may answer it", () => {
+  const { session: bob, sent } = session();
+  bob.pull();
+  bob.push(message(1, 1)); // held, as rows are being read
+
+  bob.pushRow(message(2, 2), true);
+  const complete = bob.endPass();
+
+  assertEquals(complete, true);
+  assertEquals(sent, [mid(1), mid(2)]);
+});
+
+Deno.test("an attempt that its sender's next one has overtaken is not waited for", () => {
+  const { session: bob, sent } = session();
+  bob.push(message(1, 5, 4)); // its predecessor is not here: pulls
+  const again = message(1, 2);
+  const stored = new Delivery({ ...again.message, cid: "5" }, 0, false);
+
+  bob.pushRow(stored, true);
+  bob.pushRow(message(2, 6), true);
+
+  assertEquals(bob.endPass(), true);
+  assertEquals(sent, [mid(2), mid(6)]);
+});
+
+Deno.test("a row that is committed below the page just read comes before its sender's next one", async () => {
+  const { session: bob, sent } = session();
+  bob.pull();
+  const rows = Array.from({ length: 200 }, (_, n) => message(2, 10 * (n + 1)).message);
+  const late = [message(1, 1_995).message, message(1, 2_005, 1_995).message];
+
+  await pull(bob, {
+    clock: { now: () => NOW + 3_000, after: () => () => {} },
+    pending: (_, after, limit) => {
+      const page = rows.filter((m) => m.mid > after).slice(0, limit);
+      rows.push(...late.splice(0));
+      rows.sort((a, b) => a.mid < b.mid ? -1 : 1);
+      return Promise.resolve(page);
+    },
+    observe: () => {},
+    onFailure: (error) => {
+      throw error;
+    },
+    random: () => 0,
+  });
+
+  assertEquals(sent.slice(-3), [mid(2_000), mid(1_995), mid(2_005)]);
+  assertEquals(sent.length, 202);
 });

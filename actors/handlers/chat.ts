@@ -18,7 +18,7 @@ import { MAX_HISTORY_UNITS } from "@chat/wire/limits.ts";
 import type { Message } from "../ports.ts";
 import { historyText } from "../push_text.ts";
 import { MSGID } from "@chat/wire/messages.ts";
-import { midTime } from "../hlc.ts";
+import { MAX_RESENT_MS, midTime } from "../hlc.ts";
 import { WORKER_SPAN } from "../lane.ts";
 import type { Turn } from "../mailbox.ts";
 import { type Session, targetKey } from "../session.ts";
@@ -35,9 +35,6 @@ interface Draft {
   readonly at?: number | undefined;
   readonly seen?: string | undefined;
 }
-
-/** A first attempt further away than this counts for nothing, ms: the past is not for writing. */
-const MAX_RESENT_MS = 10 * 60_000;
 
 // ONE_CHAT toid, cid, msg → CHAT_ACK when durable | NO_SUCH_TARGET | TRY_LATER
 export const oneChatV2: Handler<OneChatV2> = (session, { cid, toid, msg, req, at, seen }, host) =>
