@@ -38,7 +38,6 @@ export class ClientV1 implements WireClient {
   readonly #world: ClientWorld;
   #waiting = false;
   #rest = "";
-  #takenRest = "";
   #count = 0;
 
   constructor(id: UserId, world: ClientWorld) {
@@ -107,8 +106,8 @@ export class ClientV1 implements WireClient {
       }
       this.wire = wire;
       this.#rest = "";
-      this.#takenRest = "";
-      wire.onTaken = (bytes) => this.#onTaken(bytes);
+      let rest = "";
+      wire.onTaken = (bytes) => rest = this.#onTaken(rest + decoder.decode(bytes));
       this.#send({ msgid: MSGID.LOGIN, id: this.id, password: "pw" });
       this.#world.scheduler.at(LOGIN_MS, this, "timer", () => {
         if (this.wire === wire && !this.online) this.#drop("no answer to its login");
@@ -134,13 +133,15 @@ export class ClientV1 implements WireClient {
     this.#connectSoon();
   }
 
-  #onTaken(bytes: Uint8Array): void {
-    const lines = (this.#takenRest + decoder.decode(bytes)).split("\n");
-    this.#takenRest = lines.pop() ?? "";
+  /** @returns What is left of an object that is not complete. */
+  #onTaken(text: string): string {
+    const lines = text.split("\n");
+    const rest = lines.pop() ?? "";
     if (lines.length > 1) this.#defect("two objects in one write");
     for (const line of lines) {
       for (const key of textsOf(this.#parse(line))) this.taken.add(key);
     }
+    return rest;
   }
 
   onBytes(wire: Wire, bytes: Uint8Array): void {
