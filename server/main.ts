@@ -1,10 +1,12 @@
 /** `deno task serve`: reads the settings, starts one node, stops it on SIGTERM or SIGINT. */
 
 import { createLocalBus } from "../actors/adapters/local_bus.ts";
+import { socketPath } from "./admin/protocol.ts";
+import { AdminSocket } from "./admin/socket.ts";
 import { type Config, ConfigError, helpText, type Invocation, readConfig } from "./config.ts";
 import { serveHttp } from "./http.ts";
-import { createLog } from "./log.ts";
-import { startNode } from "./node.ts";
+import { createLog, type Log } from "./log.ts";
+import { type ChatNode, startNode } from "./node.ts";
 
 /** Exit status when the node cannot start, or cannot go on. */
 const FAILED = 1;
@@ -59,6 +61,7 @@ async function main(): Promise<void> {
     problem: () => node.problem(),
     metrics: () => node.metrics(),
   });
+  const admin = await listenForAdmin(config, node, log);
 
   const signals = ["SIGINT", "SIGTERM"] as const;
   const stopped = new Promise<void>((resolve) => {
@@ -89,9 +92,26 @@ async function main(): Promise<void> {
   console.log(`chat server ready: ${where} (${store(config)}, ${workers(config)})`);
   await stopped;
   console.log("chat server: stopping");
+  await admin?.[Symbol.asyncDispose]();
   await node.stop();
   await http.stop();
   Deno.exit(0);
+}
+
+/** A node without its admin socket serves; its operator is told. */
+async function listenForAdmin(
+  config: Config,
+  node: ChatNode,
+  log: Log,
+): Promise<AdminSocket | undefined> {
+  const path = socketPath(config.data, config.port);
+  try {
+    await makeDirectory(config.data);
+    return new AdminSocket(path, node.admin, log);
+  } catch (error) {
+    log.warn("deno task admin cannot reach this node", { path, error: String(error) });
+    return undefined;
+  }
 }
 
 function store(config: Config): string {

@@ -7,6 +7,7 @@ import { MAX_UNRECEIPTED_UNITS } from "@chat/wire/limits.ts";
 import { Bridge, type BridgeMessage } from "../actors/bridge.ts";
 import type { OutLane } from "../actors/lane.ts";
 import type { PortLike } from "../actors/link.ts";
+import { passwordClient, type PasswordMessage } from "../actors/passwords.ts";
 import { type BusPort, systemClock } from "../actors/ports.ts";
 import { measureLag, Meter } from "../actors/meter.ts";
 import { Guard, type GuardMessage } from "../actors/guard.ts";
@@ -16,6 +17,7 @@ import { ActorSystem, type Ref } from "../actors/runtime.ts";
 import type { StoreCall, StoreMessage } from "../actors/store.ts";
 import type { UpkeepMessage } from "../actors/upkeep.ts";
 import { newTokenKey } from "../actors/tokens.ts";
+import { AdminOperations } from "./admin/operations.ts";
 import type { Config } from "./config.ts";
 import { Gateway } from "./gateway.ts";
 import { startInline } from "./inline.ts";
@@ -45,6 +47,8 @@ export interface ChatNode {
   readonly address: Deno.NetAddr;
   /** Undefined when messages get through, else one sentence: see Readiness. */
   problem(): Promise<string | undefined>;
+  /** What `deno task admin` may do. */
+  readonly admin: AdminOperations;
   /** All metrics, in Prometheus' text format. */
   metrics(): Promise<string>;
   /** Ends a session worker as a crash would; it is started again. */
@@ -208,10 +212,21 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
     }
     const address = await gateway.listen();
     log.debug("node started", { node: bus.node, workers: config.workers });
+    const killWorker = (index: number) => threads.kill(workerThread(index));
+    const passwords = system.ref<PasswordMessage>(PASSWORD_THREAD, "passwords");
+    const admin = new AdminOperations({
+      ...{ node: bus.node, workers: config.workers, connections: pool.connections, killWorker },
+      registry: registryActor,
+      passwords: passwordClient(passwords),
+      store: ask,
+      upkeep: (message) => upkeep.ask(message, STORE_MS),
+      problem: () => readiness.check(),
+    });
     return {
+      admin,
       address,
       reloadTls: () => gateway.reloadTls(),
-      killWorker: (index) => threads.kill(workerThread(index)),
+      killWorker,
       problem: () => readiness.check(),
       metrics: () => metrics.scrape(),
       async stop() {

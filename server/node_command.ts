@@ -2,13 +2,14 @@
  * The command line of one node: `deno run` with exactly the permissions that its settings need.
  * Starts nothing.
  *
- * - network: its own two listeners, MySQL, Redis;
+ * - network: its own two listeners, its admin socket, MySQL, Redis;
  * - files: its data directory; read only: its own modules and migrations, the TLS files;
  * - environment: `CHAT_*`; system: the number of processors.
  * Everything else (other files and hosts, programs, libraries) is refused by Deno, in every thread.
  */
 
 import { dirname, fromFileUrl, join, resolve } from "@std/path";
+import { socketPath } from "./admin/protocol.ts";
 import type { Config } from "./config.ts";
 
 /** A program and its arguments. */
@@ -47,6 +48,7 @@ export function nodeCommand(
 export function permissions(config: Config): string[] {
   const { host, port, httpPort, data, mysql, redis, tls } = config;
   const net = [endpoint(host, port), endpoint(host, httpPort)];
+  net.push(`unix:${socketPath(data, port)}`);
   if (tls !== undefined) net.push(endpoint(host, 0)); // where a new certificate is tried
   if (mysql !== undefined) net.push(endpointOf(mysql, MYSQL_PORT));
   if (redis !== undefined) net.push(endpointOf(redis, REDIS_PORT));

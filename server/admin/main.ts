@@ -1,0 +1,79 @@
+/** `deno task admin`: one command to a node that runs on this machine, over its socket. */
+
+import { join } from "@std/path";
+import { adminHelp, type AdminInvocation, readInvocation, UsageError } from "./commands.ts";
+import { AdminAnswer, type AdminRequest, isSocketName, socketPath } from "./protocol.ts";
+import { tableOf } from "./table.ts";
+
+const FAILED = 1;
+const WRONG_USAGE = 2;
+
+/** A failure in one sentence. */
+class Failure extends Error {}
+
+/** The socket that the options name, or the only one there is. */
+async function findSocket({ data, port }: AdminInvocation): Promise<string> {
+  if (port !== "") return socketPath(data, port);
+  const found: string[] = [];
+  try {
+    for await (const { name } of Deno.readDir(data)) if (isSocketName(name)) found.push(name);
+  } catch (error) {
+    throw new Failure(`--data ${data} cannot be read: ${reason(error)}`);
+  }
+  const [only, ...others] = found;
+  if (only === undefined) throw new Failure(`no node runs in --data ${data}`);
+  if (others.length > 0) throw new Failure(`several nodes in ${data}: choose one with --port`);
+  return join(data, only);
+}
+
+async function ask(path: string, request: AdminRequest): Promise<AdminAnswer> {
+  let socket: Deno.UnixConn;
+  try {
+    socket = await Deno.connect({ transport: "unix", path });
+  } catch (error) {
+    throw new Failure(`no node answers at ${path}: ${reason(error)}`);
+  }
+  try {
+    let bytes = new TextEncoder().encode(JSON.stringify(request) + "\n");
+    while (bytes.length > 0) bytes = bytes.subarray(await socket.write(bytes));
+    const text = await new Response(socket.readable).text();
+    if (text === "") throw new Failure("the node gave no answer; its log says more");
+    return AdminAnswer.parse(JSON.parse(text));
+  } finally {
+    try {
+      socket.close();
+    } catch { // reading to the end has closed it
+    }
+  }
+}
+
+async function firstLine(): Promise<string> {
+  const text = await new Response(Deno.stdin.readable).text();
+  const line = text.split("\n")[0]?.replace(/\r$/, "") ?? "";
+  if (line === "") throw new Failure("--stdin: no password came");
+  return line;
+}
+
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+async function main(): Promise<void> {
+  const invocation = readInvocation(Deno.args);
+  if (invocation === "help") {
+    console.log(adminHelp());
+    return;
+  }
+  const { command, argument, json, stdin } = invocation;
+  const path = await findSocket(invocation);
+  const password = stdin && command === "reset-password" ? await firstLine() : undefined;
+  const answer = await ask(path, { command, argument, password });
+  if ("error" in answer) throw new Failure(answer.error);
+  console.log(json ? JSON.stringify(answer.rows) : tableOf(answer.rows));
+}
+
+await main().catch((error) => {
+  if (!(error instanceof Failure) && !(error instanceof UsageError)) throw error;
+  console.error(`admin: ${error.message}`);
+  Deno.exit(error instanceof UsageError ? WRONG_USAGE : FAILED);
+});

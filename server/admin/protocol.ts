@@ -1,0 +1,46 @@
+/**
+ * What `deno task admin` and a node say over the node's socket: one JSON line each way. The socket
+ * is a file in the data directory that only the node's user may open: who can is trusted.
+ */
+
+import { join, resolve } from "@std/path";
+import { z } from "zod";
+import { COMMANDS } from "./commands.ts";
+
+const NAMES = COMMANDS.map((each) => each.name);
+
+/** A command for a node. */
+export const AdminRequest = z.object({
+  command: z.enum(NAMES as [typeof NAMES[number], ...typeof NAMES]),
+  argument: z.string().max(256),
+  /** reset-password: the new one; a random one when it is missing. */
+  password: z.string().min(1).max(256).optional(),
+});
+/** A command for a node. */
+export type AdminRequest = z.infer<typeof AdminRequest>;
+
+/** A line of the answer's table. */
+export const AdminRow = z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]));
+/** A line of the answer's table. */
+export type AdminRow = z.infer<typeof AdminRow>;
+
+/** A node's answer. */
+export const AdminAnswer = z.union([
+  z.object({ rows: z.array(AdminRow) }),
+  z.object({ error: z.string() }),
+]);
+/** A node's answer. */
+export type AdminAnswer = z.infer<typeof AdminAnswer>;
+
+const PREFIX = "admin-";
+const SUFFIX = ".sock";
+
+/** The socket of the node that was given this chat port. */
+export function socketPath(data: string, port: number | string): string {
+  return join(resolve(data), `${PREFIX}${port}${SUFFIX}`);
+}
+
+/** Whether a file of a data directory is such a socket. */
+export function isSocketName(name: string): boolean {
+  return name.startsWith(PREFIX) && name.endsWith(SUFFIX);
+}
