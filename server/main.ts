@@ -106,7 +106,7 @@ async function listenForAdmin(
 ): Promise<AdminSocket | undefined> {
   const path = socketPath(config.data, config.port);
   try {
-    await makeDirectory(config.data);
+    await Deno.mkdir(config.data, { recursive: true });
     return new AdminSocket(path, node.admin, log);
   } catch (error) {
     log.warn("deno task admin cannot reach this node", { path, error: String(error) });
