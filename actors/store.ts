@@ -113,6 +113,11 @@ export interface StoreOptions {
  */
 const COMMIT_EVERY_MS = 4;
 const COMMIT_AT_LATEST_MS = 12;
+/**
+ * A commit that takes long is followed by a pause as long, up to this, ms: a slow disk makes batches
+ * larger and the whole no slower.
+ */
+const PAUSE_AT_MOST_MS = 40;
 /** Rows of the last batch that are worth another ms of waiting. */
 const ROWS_PER_MS = 8;
 /**
@@ -179,6 +184,7 @@ export class StoreActor implements Actor<StoreMessage> {
   #urgent = false;
   #committing = false;
   #lastCommitAt = 0;
+  #lastCommitMs = 0;
   #lastBatch = 0;
   #cancelTimer: (() => void) | undefined;
   #cancelSweep: (() => void) | undefined;
@@ -326,7 +332,8 @@ export class StoreActor implements Actor<StoreMessage> {
       COMMIT_AT_LATEST_MS,
       Math.max(COMMIT_EVERY_MS, this.#lastBatch / ROWS_PER_MS),
     );
-    return Math.max(now, this.#lastCommitAt + every);
+    const pause = Math.min(PAUSE_AT_MOST_MS, this.#lastCommitMs);
+    return Math.max(now, this.#lastCommitAt + Math.max(every, this.#lastCommitMs + pause));
   }
 
   readonly #commitSoon = (): void => {
@@ -355,7 +362,8 @@ export class StoreActor implements Actor<StoreMessage> {
         this.#done.appends += batch.length;
         this.#done.receipts += receipts.length;
         this.#wakeReaders(false);
-        this.#options.onCommit?.(batch.length, receipts.length, this.#system.clock.now() - began);
+        this.#lastCommitMs = this.#system.clock.now() - began;
+        this.#options.onCommit?.(batch.length, receipts.length, this.#lastCommitMs);
         // Under load the next batch waits its turn, so that it grows; a reader does not wait.
         if (this.#readers.length === 0 && this.#queue.length < MAX_BATCH) break;
       }
