@@ -87,11 +87,11 @@ export function canInstall(): boolean {
 }
 
 /**
- * Installs {@linkcode PACKAGES} with apt-get. Debian starts a service as it installs it; a
+ * Installs packages with apt-get, by default {@linkcode PACKAGES}. Debian starts a service as it installs it; a
  * policy-rc.d that forbids it stands for as long as this takes, unless the machine has its own.
  * @throws {Error} apt-get failed; the message has its output.
  */
-export async function installPackages(): Promise<void> {
+export async function installPackages(packages: readonly string[] = PACKAGES): Promise<void> {
   const policy = "/usr/sbin/policy-rc.d";
   const ours = !isFile(policy);
   if (ours) {
@@ -99,7 +99,7 @@ export async function installPackages(): Promise<void> {
   }
   try {
     await aptGet("update", "-q");
-    await aptGet("install", "-q", "-y", "--no-install-recommends", ...PACKAGES);
+    await aptGet("install", "-q", "-y", "--no-install-recommends", ...packages);
   } finally {
     if (ours) await Deno.remove(policy);
   }

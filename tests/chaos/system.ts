@@ -6,7 +6,7 @@
 import { join } from "@std/path";
 import { DatabaseSync } from "node:sqlite";
 import { createConnection } from "mysql2/promise";
-import { ensureServices } from "../../server/cluster/install.ts";
+import { canInstall, ensureServices, installPackages } from "../../server/cluster/install.ts";
 import {
   type NginxService,
   type NodeService,
@@ -114,7 +114,7 @@ async function startCluster(
 ): Promise<System> {
   const { dir, signal, nodes: count, skewMs } = options;
   const binaries = await ensureServices({ install: true });
-  const faketime = skewMs === 0 ? "" : await findFaketime();
+  const faketime = skewMs === 0 ? "" : await ensureFaketime();
   const common = { dir, binaries, signal };
   const mariadb = await startMariaDb(common);
   started.push(mariadb);
@@ -194,7 +194,20 @@ function clockOffset(library: string, ms: number): Record<string, string> {
   };
 }
 
-async function findFaketime(): Promise<string> {
+/** @throws {Error} It is not there and cannot be installed. */
+async function ensureFaketime(): Promise<string> {
+  let path = await findFaketime();
+  if (path === undefined && canInstall()) {
+    await installPackages(["libfaketime"]);
+    path = await findFaketime();
+  }
+  if (path !== undefined) return path;
+  throw new Error(
+    "clock offsets need libfaketime: apt-get install libfaketime, or give --skew-ms 0",
+  );
+}
+
+async function findFaketime(): Promise<string | undefined> {
   for (const path of FAKETIME) {
     try {
       await Deno.stat(path);
@@ -203,9 +216,7 @@ async function findFaketime(): Promise<string> {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     }
   }
-  throw new Error(
-    "clock offsets need libfaketime: apt-get install libfaketime, or give --skew-ms 0",
-  );
+  return undefined;
 }
 
 /** The product's import map with one module replaced, for the variant without its guarantee. */
