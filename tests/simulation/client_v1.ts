@@ -158,7 +158,6 @@ export class ClientV1 implements WireClient {
     if (m.msgid === MSGID.LOGIN_ACK) {
       if (m.errno !== 0) {
         this.#note(`cannot log in: ${m.errno}`);
-        this.#world.loginRefused(this, m.errno ?? -1);
         return this.#drop("login refused");
       }
       this.#note("is online");

@@ -303,7 +303,6 @@ export class ClientV2 implements WireClient {
         }
         this.#token = undefined;
       }
-      this.#world.loginRefused(this, ack.errno);
       this.#retryAfterMs = ack.retryAfterMs ?? 0;
       return this.#drop("login refused");
     }

@@ -1,7 +1,6 @@
 /**
  * One run of one simulated node, wired as server/node.ts wires a real one: main thread with sockets,
- * pool, registry and bridge; a store thread; session workers. Threads die between two steps and are
- * replaced as server/threads.ts replaces them.
+ * pool, registry and bridge; a store thread; session workers.
  *
  * Real: actors, links' contents, SessionPool, Connection. Simulated: threads, ports, sockets, time.
  */
@@ -25,7 +24,8 @@ import type { Database, DatabaseConnection } from "./database.ts";
 import type { Wire } from "./network.ts";
 import type { Random } from "./random.ts";
 import type { Owner, Scheduler } from "./scheduler.ts";
-import { Channel, SimThread, type ThreadKind, type ThreadParts } from "./thread.ts";
+import { SimThread, type ThreadKind, type ThreadParts } from "./thread.ts";
+import { SimThreads } from "./threads.ts";
 import type { Trace } from "./trace.ts";
 
 const MAIN_THREAD = 0;
@@ -34,9 +34,6 @@ const STORE_THREAD = 100;
 export const HEARTBEAT_SECONDS = 10;
 /** How often silence is looked for, ms. */
 const WATCH_MS = 1_000;
-/** A thread that ran this long is started again without back-off, ms; as in server/threads.ts. */
-const STABLE_MS = 30_000;
-const RESTART_CAP_MS = 5_000;
 
 /** Bytes that may wait for a slow reader, for each unit that may lack a receipt; as in server/node.ts. */
 const QUEUED_PER_UNIT = 4;
@@ -86,10 +83,8 @@ export class SimNode implements Owner {
   listening = false;
   readonly #parts: NodeParts;
   readonly #registry: Ref<RegistryMessage>;
-  readonly #threads = new Map<ThreadId, SimThread>();
-  readonly #channels = new Map<string, Channel>();
+  readonly #threads: SimThreads;
   readonly #hosts = new Map<number, SessionHost>();
-  readonly #attempts = new Map<ThreadId, { count: number; startedAt: number }>();
   #databaseConnection: DatabaseConnection | undefined;
 
   constructor(id: NodeId, skewMs: number, parts: NodeParts) {
@@ -99,6 +94,7 @@ export class SimNode implements Owner {
     this.bus = parts.bus(id);
     this.main = this.#thread(MAIN_THREAD, "main", "main");
     this.pool = new SessionPool(parts.settings.workers);
+    this.#threads = this.#makeThreads();
     const { system, later } = this.main;
     const bridge: Ref<BridgeMessage> = system.ref(MAIN_THREAD, "bridge");
     this.registry = new Registry(system, {
@@ -176,13 +172,12 @@ export class SimNode implements Owner {
 
   /** A session worker dies between two steps; it is started again. */
   crashWorker(index: number): void {
-    this.#crashThread(workerThread(index));
+    this.#threads.crash(workerThread(index));
   }
 
   /** The store thread dies between two steps; it is started again. */
   crashStore(): void {
-    if (this.#threads.has(STORE_THREAD)) this.#databaseConnection?.orphan();
-    this.#crashThread(STORE_THREAD);
+    this.#threads.crash(STORE_THREAD);
   }
 
   // ── threads ─────────────────────────────────────────────────────────────────────────────────
@@ -194,46 +189,47 @@ export class SimNode implements Owner {
       scheduler.at(random.between(50, 300), this.main, "start", () => this.#startThreads());
       return;
     }
-    this.#startThread(STORE_THREAD, false);
+    this.#threads.start(STORE_THREAD);
+  }
+
+  #makeThreads(): SimThreads {
+    const { scheduler, random } = this.#parts;
+    return new SimThreads({
+      scheduler,
+      random,
+      main: this.main,
+      make: (id) =>
+        id === STORE_THREAD
+          ? this.#thread(id, "store", "store")
+          : this.#thread(id, "sessions", `w${id - 1}`),
+      run: (thread, port) =>
+        thread.kind === "store" ? this.#runStore(thread, port) : this.#runSessions(thread, port),
+      ready: (thread, port, restarted) => {
+        this.#ready(thread, port, restarted);
+        if (!this.listening) this.#started(thread.id);
+      },
+      died: (thread) => {
+        this.#note(thread.name, "CRASHES");
+        if (thread.kind === "sessions") this.#hosts.delete(thread.id - 1);
+        else this.#databaseConnection?.orphan();
+      },
+      down: (thread) => {
+        if (thread.kind === "sessions") this.pool.detach(thread.id - 1);
+      },
+    });
   }
 
   /** A thread runs for the first time: the next may start, after the last one clients may come. */
   #started(id: ThreadId): void {
     const next = id === STORE_THREAD ? workerThread(0) : id + 1;
-    if (this.#attempts.has(next)) return; // this one has died meanwhile, and was started again
+    if (this.#threads.knows(next)) return; // this one has died meanwhile, and was started again
     if (next <= workerThread(this.#parts.settings.workers - 1)) {
-      this.#startThread(next, false);
+      this.#threads.start(next);
     } else if (!this.listening) {
       this.listening = true;
       this.#note("", "listens");
       this.#watch();
     }
-  }
-
-  #startThread(id: ThreadId, restarted: boolean): void {
-    const { scheduler, random } = this.#parts;
-    const kind = id === STORE_THREAD ? "store" : "sessions";
-    const thread = this.#thread(id, kind, kind === "store" ? "store" : `w${id - 1}`);
-    const before = this.#attempts.get(id);
-    this.#attempts.set(id, { count: before?.count ?? 0, startedAt: scheduler.now });
-    const toMain = this.#connect(thread, this.main);
-    for (const peer of this.#threads.values()) {
-      if (peer === this.main || peer === thread) continue;
-      if (kind === "store" && peer.kind === "store") continue;
-      const channel = this.#connect(thread, peer);
-      thread.system.link(peer.id, channel.a);
-      const introduce = () => void peer.system.link(id, channel.b);
-      this.#channels.get(keyOf(MAIN_THREAD, peer.id))?.control(peer, introduce);
-    }
-    this.#threads.set(id, thread);
-    scheduler.at(random.between(5, 25), thread, "start", () => {
-      if (kind === "store") this.#runStore(thread, toMain.a);
-      else this.#runSessions(thread, toMain.a);
-      toMain.control(this.main, () => {
-        this.#ready(thread, toMain.b, restarted);
-        if (!this.listening) this.#started(id);
-      });
-    });
   }
 
   /** In the thread. */
@@ -298,29 +294,6 @@ export class SimNode implements Owner {
     }
   }
 
-  #crashThread(id: ThreadId): void {
-    const thread = this.#threads.get(id);
-    if (!this.alive || thread === undefined) return;
-    const { scheduler, random } = this.#parts;
-    this.#note(thread.name, "CRASHES");
-    thread.kill();
-    this.#threads.delete(id);
-    if (thread.kind === "sessions") this.#hosts.delete(id - 1);
-    const channel = this.#channels.get(keyOf(MAIN_THREAD, id));
-    // What it had posted may still arrive before its death is noticed, and never after.
-    scheduler.at(random.between(0, 2) ** 4, this.main, "death noticed", () => {
-      channel?.cut();
-      if (thread.kind === "sessions") this.pool.detach(id - 1);
-      this.main.system.unlink(id);
-      const life = this.#attempts.get(id);
-      const stable = scheduler.now - (life?.startedAt ?? 0) > STABLE_MS;
-      const count = stable ? 0 : life?.count ?? 0;
-      this.#attempts.set(id, { count: count + 1, startedAt: scheduler.now });
-      const delay = random.between(0, Math.min(RESTART_CAP_MS, 50 * 2 ** count));
-      scheduler.at(delay, this.main, "restart", () => this.#startThread(id, true));
-    });
-  }
-
   #thread(id: ThreadId, kind: ThreadKind, name: string): SimThread {
     const { scheduler, random, latency, jitter } = this.#parts;
     const parts: ThreadParts = {
@@ -337,12 +310,6 @@ export class SimNode implements Owner {
       onGiveUp: (actor, error) => this.#parts.onDefect(`${thread.name}: ${actor} threw ${error}`),
     });
     return thread;
-  }
-
-  #connect(a: SimThread, b: SimThread): Channel {
-    const channel = new Channel(a, b);
-    this.#channels.set(keyOf(a.id, b.id), channel);
-    return channel;
   }
 
   /** The bus calls on the main thread. */
@@ -410,7 +377,3 @@ const NOTHING = new Uint8Array(0);
 const PING = new TextEncoder().encode(`{"msgid":${MSGID.PING}}\n`);
 /** Tokens are signed with it: any 32 bytes, the same on every node. */
 const TOKEN_KEY = "c2ltdWxhdGlvbi1zaW11bGF0aW9uLXNpbXVsYXRpb24";
-
-function keyOf(a: ThreadId, b: ThreadId): string {
-  return a < b ? `${a} ${b}` : `${b} ${a}`;
-}

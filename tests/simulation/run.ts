@@ -68,11 +68,11 @@ export async function runSchedule(seed: number, options: RunOptions = {}): Promi
     plan,
     violations: [...violations(world), ...stuck],
     steps: scheduler.steps,
-    faults: world.faults,
+    faults: world.nemesis.faults,
     messages: database.tables.messages.size,
     sights: countSights(ledger.seen),
     finishedInMs,
-    crashedAfter: world.crashedAfter,
+    crashedAfter: world.nemesis.crashedAfter,
     trace: world.trace.lines,
   };
 }

@@ -1,6 +1,6 @@
 /**
- * A simulated cluster with its clients, as one seed plans it, and the nemesis that carries the
- * plan's faults out.
+ * A simulated cluster with its clients, as one seed plans it, and what can be noticed only while it
+ * happens. Faults are nemesis.ts's, the judgement afterwards is judge.ts's.
  */
 
 import { createLocalBus } from "../../actors/adapters/local_bus.ts";
@@ -13,10 +13,10 @@ import { Ledger } from "./ledger.ts";
 import type { Mutation } from "./mutations.ts";
 import { Wire, type WireClient } from "./network.ts";
 import { type NodeParts, SimNode } from "./node.ts";
-import { type Fault, LEASE_MS, type Plan, type StepCrash, type Victim } from "./plan.ts";
+import { Nemesis } from "./nemesis.ts";
+import { LEASE_MS, type Plan } from "./plan.ts";
 import { Random } from "./random.ts";
-import { NOBODY, type Owner, Scheduler } from "./scheduler.ts";
-import { SimThread } from "./thread.ts";
+import { NOBODY, Scheduler } from "./scheduler.ts";
 import { Trace } from "./trace.ts";
 
 /** A client of either version. */
@@ -31,7 +31,6 @@ export interface ClientWorld {
   /** Opens a connection to some node; undefined when none takes it. */
   connect(client: WireClient, done: (wire: Wire | undefined) => void): void;
   loggedIn(client: Client): void;
-  loginRefused(client: Client, errno: number): void;
   saidBye(client: Client, errno: number): void;
   /** A push has reached a v2 client. */
   pushed(client: ClientV2, mid: Mid): void;
@@ -45,6 +44,9 @@ const HAND_OVER_MS = 2_500;
 const HAND_OVER_IN_STEPS_MS = 30_000;
 /** How long before its LOGIN_ACK comes a login may have read what waits, ms. */
 const MISSED_MS = 1_500;
+
+/** How long an attempt to resume that its client has given up may be under way, ms. */
+const RACE_MS = 3_000;
 
 /** How a schedule is run. */
 export interface WorldOptions {
@@ -65,15 +67,11 @@ export class World implements ClientWorld {
   readonly clients: Client[] = [];
   /** By index; undefined while one is down. */
   readonly nodes: (SimNode | undefined)[] = [];
-  /** Steps after which something was crashed: `step/victim`. */
-  readonly crashedAfter = new Set<string>();
-  /** Crashes and other faults carried out. */
-  faults = 0;
+  readonly nemesis: Nemesis;
+  /** The faults are over. */
   healed = false;
   readonly #mutation: Mutation | undefined;
   readonly #runs: number[] = [];
-  #crashes: StepCrash[];
-  readonly #stepCounts = new Map<string, number>();
   readonly #latencies: Random;
 
   constructor(plan: Plan, options: WorldOptions) {
@@ -100,12 +98,11 @@ export class World implements ClientWorld {
       leaseMs: LEASE_MS,
     });
     this.hub.faults.delayMs = [0, plan.busMs];
-    this.#crashes = [...plan.stepCrashes];
     this.#populate();
     options.mutation?.world?.(this);
-    for (let index = 0; index < plan.nodes; index++) this.#startNode(index);
+    for (let index = 0; index < plan.nodes; index++) this.startNode(index);
     this.#schedule();
-    scheduler.onStep = (step, place) => this.#stepped(step, place);
+    this.nemesis = new Nemesis(this, random.fork());
   }
 
   /** Nodes that run. */
@@ -117,24 +114,15 @@ export class World implements ClientWorld {
   heal(): void {
     this.healed = true;
     if (this.trace.on) this.trace.note("world", "HEALS");
-    const { database, hub, plan } = this;
-    database.down = false;
-    database.faults.refuse = database.faults.loseAnswer = 0;
-    hub.faults.dropRate = 0;
-    hub.faults.delayMs = [0, plan.busMs];
-    this.nodes.forEach((node, index) => {
-      if (node === undefined) return this.#startNode(index);
-      if (!plan.hub) return;
-      hub.resume(node.id);
-      hub.heal(node.id);
-    });
+    this.nemesis.heal();
+    const { plan } = this;
     plan.clients.forEach(({ leaves }, index) => {
       const client = this.clients[index];
-      if (!leaves) client?.goOnline();
-      else if (this.random.chance(0.5)) client?.goOffline();
-      else this.#vanish(client);
+      if (client === undefined) return;
+      if (!leaves) client.goOnline();
+      else if (this.random.chance(0.5)) client.goOffline();
+      else this.nemesis.vanish(client);
     });
-    for (const client of this.clients) client.wire?.setReading(true);
   }
 
   // ── for clients ─────────────────────────────────────────────────────────────────────────────
@@ -179,12 +167,12 @@ export class World implements ClientWorld {
     });
   }
 
-  loginRefused(_client: Client, _errno: number): void {}
-
   saidBye(client: Client, errno: number): void {
-    // While the bus does not answer, a stale session may be taken for the newer one.
+    // While the bus does not answer, a stale session may be taken for the newer one; and of two
+    // attempts to resume, the one that was given up may come second.
     const busWasAway = this.plan.faults.some(({ fault }) => fault.kind.startsWith("bus"));
-    if (errno !== 2 || busWasAway) return;
+    const isNew = this.scheduler.now - client.onlineSince < RACE_MS;
+    if (errno !== 2 || busWasAway || isNew) return;
     this.ledger.defects.push(`${client.id} was told that another took its place`);
   }
 
@@ -240,7 +228,8 @@ export class World implements ClientWorld {
     });
   }
 
-  #startNode(index: number): void {
+  /** Starts a new run of a node. */
+  startNode(index: number): void {
     const { plan, scheduler, trace, database } = this;
     const run = (this.#runs[index] ?? 0) + 1;
     this.#runs[index] = run;
@@ -254,7 +243,7 @@ export class World implements ClientWorld {
       settings: plan,
       bus: (id) => plan.hub ? this.hub.bus(id) : createLocalBus(id),
       onDefect: (text) => this.ledger.defects.push(text),
-      onFatal: () => this.#crashNode(index),
+      onFatal: () => this.nemesis.crashNode(index),
       breakHost: this.#mutation?.host,
     };
     const node = new SimNode(`n${index + 1}.${run}`, plan.skewMs[index] ?? 0, parts);
@@ -277,151 +266,6 @@ export class World implements ClientWorld {
         if (joiner?.version === 2) joiner.join(groupid);
       });
     }
-    for (const { at: ms, fault } of plan.faults) at(ms, () => this.#inflict(fault));
-  }
-
-  // ── the nemesis ─────────────────────────────────────────────────────────────────────────────
-
-  /** Carries out crashes that were planned for right after a step. */
-  #stepped(step: string, place: Owner): void {
-    if (this.#crashes.length === 0 || this.healed) return;
-    const count = (this.#stepCounts.get(step) ?? 0) + 1;
-    this.#stepCounts.set(step, count);
-    const due = this.#crashes.filter((crash) => crash.step === step && crash.nth <= count);
-    if (due.length === 0) return;
-    this.#crashes = this.#crashes.filter((crash) => !due.includes(crash));
-    for (const { victim } of due) {
-      const node = this.#nodeOf(place);
-      const thread = place instanceof SimThread ? place : undefined;
-      if (this.#crash(victim, node, thread)) this.crashedAfter.add(`${step}/${victim}`);
-    }
-  }
-
-  #nodeOf(place: Owner): number {
-    const { running, nodes } = this;
-    const machine = place instanceof SimThread ? place.parts.machine : undefined;
-    const index = nodes.findIndex((node) => node !== undefined && node === machine);
-    if (index >= 0 || running.length === 0) return index;
-    return nodes.indexOf(this.random.pick(running));
-  }
-
-  /** @returns False when there is nothing to crash. */
-  #crash(victim: Victim, index: number, thread: SimThread | undefined): boolean {
-    const node = this.nodes[index];
-    if (node === undefined) return false;
-    this.faults++;
-    if (victim === "node") this.#crashNode(index);
-    else if (victim === "store") node.crashStore();
-    else {
-      const own = thread?.kind === "sessions" && thread.parts.machine === node;
-      node.crashWorker(own ? thread.id - 1 : this.random.int(0, this.plan.workers - 1));
-    }
-    return true;
-  }
-
-  #crashNode(index: number): void {
-    const node = this.nodes[index];
-    if (node === undefined) return;
-    node.crash();
-    if (this.plan.hub) this.hub.kill(node.id);
-    this.nodes[index] = undefined;
-    this.scheduler.at(this.random.logBetween(50, 8_000), NOBODY, "plan", () => {
-      if (this.nodes[index] === undefined) this.#startNode(index);
-    });
-  }
-
-  #inflict(fault: Fault): void {
-    if (this.healed) return;
-    this.faults++;
-    if (this.trace.on) this.trace.note("world", `FAULT ${JSON.stringify(fault)}`);
-    const { database, hub, scheduler, plan, random } = this;
-    const undo = (ms: number, run: () => void) => scheduler.at(ms, NOBODY, "plan", run);
-    switch (fault.kind) {
-      case "crash":
-        this.#crash(fault.victim, fault.node, undefined);
-        return;
-      case "cut":
-        return this.#cut(this.clients[fault.client], fault.halfOpen);
-      case "away": {
-        const client = this.clients[fault.client];
-        client?.goOffline();
-        undo(fault.ms, () => this.healed || client?.goOnline());
-        return;
-      }
-      case "stall": {
-        const wire = this.clients[fault.client]?.wire;
-        wire?.setReading(false);
-        undo(fault.ms, () => wire?.setReading(true));
-        return;
-      }
-      case "database crash":
-        database.crash();
-        undo(fault.ms, () => database.down = false);
-        return;
-      case "database away":
-        database.down = true;
-        undo(fault.ms, () => database.down = false);
-        return;
-      case "database flaky":
-        database.faults.refuse = database.faults.loseAnswer = fault.rate;
-        undo(fault.ms, () => database.faults.refuse = database.faults.loseAnswer = 0);
-        return;
-      case "bus flush":
-        if (plan.hub) hub.flush();
-        return;
-      case "bus cut": {
-        const node = this.nodes[fault.node];
-        if (node === undefined || !plan.hub) return;
-        hub.cut(node.id);
-        undo(fault.ms, () => node.alive && hub.heal(node.id));
-        return;
-      }
-      case "bus lossy":
-        hub.faults.dropRate = fault.rate;
-        undo(fault.ms, () => hub.faults.dropRate = 0);
-        return;
-      case "bus slow":
-        hub.faults.delayMs = [0, fault.delayMs];
-        undo(fault.ms, () => hub.faults.delayMs = [0, plan.busMs]);
-        return;
-      case "pause": {
-        const node = this.nodes[fault.node];
-        if (node === undefined) return;
-        node.pausedUntil = Math.max(node.pausedUntil, scheduler.now + fault.ms);
-        if (!plan.hub) return;
-        hub.pause(node.id);
-        undo(fault.ms, () => {
-          if (node.alive && node.pausedUntil <= scheduler.now) hub.resume(node.id);
-        });
-        return;
-      }
-      case "clock step": {
-        const node = this.nodes[fault.node];
-        if (node !== undefined) node.skew.ms += fault.ms;
-        return;
-      }
-      default:
-        fault satisfies never;
-        random.next();
-    }
-  }
-
-  #cut(client: Client | undefined, halfOpen: boolean): void {
-    const { random } = this;
-    const silent = random.between(5_000, 15_000); // v1: until TCP's keep-alive gives up
-    const serverMs = !halfOpen
-      ? random.logBetween(0.1, 500)
-      : client?.version === 1
-      ? silent
-      : undefined;
-    client?.wire?.cut(random.logBetween(0.1, 3_000), serverMs);
-  }
-
-  /** Gone without a word: only the node's heartbeat can tell. */
-  #vanish(client: Client | undefined): void {
-    if (client === undefined) return;
-    this.#cut(client, true);
-    client.goOffline();
   }
 
   // ── time ────────────────────────────────────────────────────────────────────────────────────
