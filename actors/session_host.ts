@@ -37,6 +37,7 @@ import type { Actor, ActorSystem, Ref } from "./runtime.ts";
 import { Delivery, type Frame, type Outlet, Session } from "./session.ts";
 import type { Outcomes } from "./store.ts";
 import { type Outcome, StoreClient, type Submission } from "./store_client.ts";
+import type { MessageTracer } from "./tracing.ts";
 import { TokenSigner } from "./tokens.ts";
 
 /** What the "sessions" actor takes. */
@@ -63,6 +64,8 @@ export interface HostOptions {
   readonly log: (text: string, error?: unknown) => void;
   /** Counts what this worker does. @default one that nobody reads */
   readonly meter?: Meter;
+  /** Notes the steps of some messages; none is noted without it. */
+  readonly tracer?: MessageTracer | undefined;
   /** Randomness of message ids; seeded in simulation. */
   readonly random?: RandomBytes;
 }
@@ -469,12 +472,14 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     }
     this.meters.sent.inc(delivery.message.groupid === 0 ? MSGID.ONE_CHAT : MSGID.GROUP_CHAT);
     this.#frames.add4(session.conn, delivery.encodedAt, delivery.encodedBytes, pushNumber);
+    this.#trace("push", delivery.message, session.user);
     this.#link?.touch();
   }
 
   received(user: UserId, mid: Mid, delivery: Delivery | undefined): void {
     if (delivery !== undefined) {
       this.meters.deliveries.inc(delivery.live ? 0 : 1);
+      this.#trace("receipt", delivery.message, user);
       if (delivery.live) this.meters.delivery.observe(this.#cameAt - delivery.message.ts);
     }
     if (delivery === undefined || delivery.origin === 0) this.store.receipt(user, mid);
@@ -507,6 +512,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       case "stored":
       case "duplicate": {
         this.meters.ack.observe(this.#cameAt - message.ts);
+        this.#trace("store", message, message.from);
         if (session.v === 1) return;
         this.meters.sent.inc(MSGID.CHAT_ACK);
         const mid = outcome.status === "stored" ? message.mid : outcome.mid;
@@ -555,6 +561,14 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     const at = this.#bytes.length;
     this.#frames.add4(session.conn, at, this.#bytes.addText(text + "\n"), push);
     this.#link?.touch();
+  }
+
+  /** A step that ends now; it began when the message came. */
+  #trace(name: "store" | "push" | "receipt", { mid, ts }: Message, user: UserId): void {
+    const { tracer } = this.#options;
+    if (tracer === undefined) return;
+    const { settings: { node }, index } = this.#options;
+    tracer.step(mid, name, ts, this.clock.now(), { node, worker: index, user });
   }
 
   #count({ msgid, errno }: Answer): void {

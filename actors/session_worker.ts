@@ -1,14 +1,21 @@
 /** Thread entry: a worker of the session pool. */
 
+import { loadTracer } from "./adapters/load_tracer.ts";
 import type { InLane } from "./lane.ts";
 import { type HostOptions, SessionHost } from "./session_host.ts";
 import { runThread } from "./thread.ts";
 
 /** What the main thread sends to start a session worker. */
-export type SessionWorkerOptions = Omit<HostOptions, "later" | "log" | "random" | "meter">;
+export type SessionWorkerOptions =
+  & Omit<HostOptions, "later" | "log" | "random" | "meter" | "tracer">
+  & {
+    /** One message in so many is traced; 0: none. */
+    readonly traceOneIn: number;
+  };
 
-runThread<SessionWorkerOptions>(({ system, options, linkMain, log, meter }) => {
-  const host = new SessionHost(system, { ...options, later: queueMicrotask, log, meter });
+runThread<SessionWorkerOptions>(async ({ system, options, linkMain, log, meter }) => {
+  const tracer = await loadTracer(options.traceOneIn);
+  const host = new SessionHost(system, { ...options, later: queueMicrotask, log, meter, tracer });
   const link = linkMain((lane) => host.receiveLane(lane as InLane)); // posted by our main thread
   host.start(link);
 });

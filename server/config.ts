@@ -170,6 +170,12 @@ export const FLAGS = [
     fallback: "5",
     help: "on SIGTERM, time over which clients are told to come back elsewhere; 0: all at once",
   },
+  {
+    name: "trace-one-in",
+    value: "N",
+    fallback: "0",
+    help: "one message in N is traced to OpenTelemetry, where OTEL_DENO=true is set; 0: none",
+  },
   { name: "log-level", value: "LEVEL", fallback: "info", help: "debug, info, warn or error" },
 ] as const satisfies readonly Flag[];
 
@@ -193,6 +199,7 @@ export interface Config {
   readonly limits: Limits;
   readonly historyDays: number;
   readonly drainMs: number;
+  readonly traceOneIn: number;
   readonly logLevel: LogLevel;
 }
 
@@ -302,6 +309,7 @@ export function readConfig(
       limits: limits(text),
       historyDays: integer(text("history-days"), "history-days", 0, MAX_HISTORY_DAYS),
       drainMs: integer(text("drain-seconds"), "drain-seconds", 0, MAX_DRAIN_SECONDS) * 1_000,
+      traceOneIn: integer(text("trace-one-in"), "trace-one-in", 0, MOST),
       logLevel: choice(text("log-level"), "log-level", LOG_LEVELS),
     },
   };

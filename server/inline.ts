@@ -5,6 +5,7 @@
  */
 
 import { argon2, type Argon2Cost } from "../actors/adapters/argon2.ts";
+import { loadTracer } from "../actors/adapters/load_tracer.ts";
 import { openStore } from "../actors/adapters/open_store.ts";
 import type { InLane } from "../actors/lane.ts";
 import { inlinePorts, type PortLike, type ThreadId } from "../actors/link.ts";
@@ -83,8 +84,10 @@ export async function startInline(parts: InlineParts): Promise<() => Promise<voi
   connect(sessionSystem, storeSystem);
   connect(sessionSystem, passwordSystem);
 
+  const workerOptions = parts.workerOptions(await parts.secret());
   const host = new SessionHost(sessionSystem, {
-    ...parts.workerOptions(await parts.secret()),
+    ...workerOptions,
+    tracer: await loadTracer(workerOptions.traceOneIn),
     later,
     meter: sessionMeter,
     log: (text, error) => log.error(text, { error: String(error) }),

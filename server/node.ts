@@ -130,6 +130,7 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
     storeThread: STORE_THREAD,
     passwordThread: PASSWORD_THREAD,
     tokenKey,
+    traceOneIn: config.traceOneIn,
     settings: {
       node: bus.node,
       nodeId: bus.node,

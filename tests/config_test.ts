@@ -46,6 +46,7 @@ const WRONG: Record<(typeof FLAGS)[number]["name"], readonly string[]> = {
   "max-friends": ["", "-1", "x"],
   "history-days": ["", "-1", "x", "36501", "1.5"],
   "drain-seconds": ["", "-1", "x", "601"],
+  "trace-one-in": ["", "-1", "x", "0.5"],
   "log-level": ["", "all", "INFO"],
 };
 

@@ -1,0 +1,10 @@
+/** The tracer that the settings ask for. OpenTelemetry is loaded only where it is used. */
+
+import { MessageTracer } from "../tracing.ts";
+
+/** @param oneIn One message in so many is traced; 0: none. */
+export async function loadTracer(oneIn: number): Promise<MessageTracer | undefined> {
+  if (oneIn === 0) return undefined;
+  const { openTracer } = await import("./otel.ts");
+  return new MessageTracer(openTracer(), oneIn);
+}
