@@ -56,7 +56,7 @@ Deno.test("docs/architecture.md gives a reason for every dependency", async () =
   const reasons = new Set(rows(await read("docs/architecture.md")).map(([name]) => name));
 
   for (const target of Object.values(imports)) {
-    const [, name] = /^npm:([^@/]+)@\d+\.\d+\.\d+/.exec(target) ?? [];
+    const [, name] = /^npm:((?:@[^@/]+\/)?[^@/]+)@\d+\.\d+\.\d+/.exec(target) ?? [];
     if (target.startsWith("./")) continue;
     assert(name !== undefined, `${target} is not pinned`);
     assert(reasons.has(name), `no reason for ${name}`);
