@@ -4,6 +4,7 @@
  */
 
 import { fromFileUrl, join } from "@std/path";
+import { deadline } from "@std/async/deadline";
 import { delay } from "@std/async/delay";
 import { type Client, connect } from "../../client/mod.ts";
 import { Child } from "../../server/cluster/child.ts";
@@ -261,9 +262,12 @@ class Scene {
   }
 
   async #ended(): Promise<void> {
-    const limit = delay(END_MS).then(() => "late");
-    const all = Promise.all(this.#clients.map((client) => client.ended)).then(() => "ended");
-    if (await Promise.race([limit, all]) === "late") this.#trouble("clients did not end in time");
+    try {
+      await deadline(Promise.all(this.#clients.map((client) => client.ended)), END_MS);
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error;
+      this.#trouble("clients did not end in time");
+    }
   }
 
   #trouble(text: string): void {

@@ -3,7 +3,7 @@
  * Everything is a child of this process on loopback, and goes with it.
  */
 
-import { join } from "@std/path";
+import { fromFileUrl, join } from "@std/path";
 import { DatabaseSync } from "node:sqlite";
 import { createConnection } from "mysql2/promise";
 import { canInstall, ensureServices, installPackages } from "../../server/cluster/install.ts";
@@ -245,5 +245,5 @@ async function denoFlags(
       compilerOptions: Object(config).compilerOptions,
     }),
   );
-  return { denoArgs: ["--import-map", path] };
+  return { denoArgs: ["--import-map", path, `--allow-read=${fromFileUrl(ours)}`] };
 }
