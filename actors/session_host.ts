@@ -61,7 +61,7 @@ export interface HostOptions {
   readonly tokenKey: string;
   /** Runs at the end of the turn. */
   readonly later: (fn: () => void) => void;
-  readonly log: (text: string, error?: unknown) => void;
+  readonly log: (text: string, error?: unknown, conn?: number) => void;
   /** Counts what this worker does. @default one that nobody reads */
   readonly meter?: Meter;
   /** Notes the steps of some messages; none is noted without it. */
@@ -255,7 +255,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       for (const g of contacts.groups) this.presence.watch(session, g.users.map((u) => u.id));
       this.presence.tellAll(session); // nobody told it what changed while there was no worker
     }, (error) => {
-      this.#options.log("contacts of a rebuilt session", error);
+      this.#options.log("contacts of a rebuilt session", error, session.conn);
       if (session.user === user && !session.closed) this.#unwatched.add(session);
     });
   }
@@ -274,7 +274,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   }
 
   #crashed(session: Session, error: unknown): void {
-    this.#options.log(`session ${session.conn} failed`, error);
+    this.#options.log("session failed", error, session.conn);
     this.close(session, "TRY_LATER", "the server failed on this request");
   }
 

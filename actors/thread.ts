@@ -28,7 +28,12 @@ export type ThreadReport =
   | { readonly control: "ready" }
   /** It cannot start: one sentence with the remedy. */
   | { readonly control: "failed"; readonly text: string }
-  | { readonly control: "log"; readonly level: "warn" | "error"; readonly text: string };
+  | {
+    readonly control: "log";
+    readonly level: "warn" | "error";
+    readonly text: string;
+    readonly conn?: number;
+  };
 
 /** The parts of a worker's global scope that are used. */
 interface WorkerScope {
@@ -45,7 +50,8 @@ export interface ThreadContext<O> {
   readonly meter: Meter;
   /** Joins the main thread; `onLane` receives the frames lane. */
   linkMain(onLane?: (lane: unknown) => void): Link;
-  log(text: string, error?: unknown): void;
+  /** @param conn The connection that it is about. */
+  log(text: string, error?: unknown, conn?: number): void;
 }
 
 /**
@@ -63,8 +69,8 @@ export function runThread<O>(start: (context: ThreadContext<O>) => void | Promis
   measureLag(meter);
 
   const report = (message: ThreadReport) => scope.postMessage(message);
-  const log = (text: string, error?: unknown) =>
-    report({ control: "log", level: "error", text: withCause(text, error) });
+  const log = (text: string, error?: unknown, conn?: number) =>
+    report({ control: "log", level: "error", text: withCause(text, error), conn });
 
   scope.onmessage = (event: MessageEvent<Payload | ThreadInit<O> | ThreadPeer>) => {
     const { data } = event;

@@ -90,7 +90,7 @@ export async function startInline(parts: InlineParts): Promise<() => Promise<voi
     tracer: await loadTracer(workerOptions.traceOneIn),
     later,
     meter: sessionMeter,
-    log: (text, error) => log.error(text, { error: String(error) }),
+    log: (text, error, conn) => log.error(text, { error: String(error), conn }),
   });
   const [mainSide, sessionSide] = inlinePorts(later);
   const link = sessionSystem.link(0, sessionSide, (lane) => host.receiveLane(lane as InLane));

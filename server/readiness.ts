@@ -53,6 +53,7 @@ export class Readiness {
     ]);
     if (store !== undefined) return store;
     if (silent.length > 0) return `threads do not answer: ${silent.join(", ")}`;
-    return this.#parts.bus();
+    const bus = this.#parts.bus();
+    return bus === undefined ? undefined : `bus: ${bus}`;
   }
 }

@@ -97,7 +97,8 @@ export class Threads {
           if (receive === undefined) early.push(data);
           else receive(data);
         } else if (data.control === "log") {
-          this.#log[data.level](data.text, { thread: spec.name });
+          const about = data.conn === undefined ? {} : { conn: data.conn };
+          this.#log[data.level](data.text, { thread: spec.name, ...about });
         } else {
           clearTimeout(timer);
           if (data.control === "ready") resolve();

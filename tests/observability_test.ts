@@ -4,6 +4,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { MSGID } from "@chat/wire/messages.ts";
 import { METRICS } from "../actors/meter.ts";
+import { TestCluster } from "./cluster_harness.ts";
 import { ROOT, TestServer } from "./server_harness.ts";
 import { until } from "./until.ts";
 
@@ -131,6 +132,25 @@ Deno.test("/readyz says what keeps messages from getting through; /healthz only 
     lock.close();
   }
   await until(async () => (await server.get("/readyz")).status === 200);
+});
+
+Deno.test("without Redis a cluster's node is alive and not ready", async () => {
+  await using cluster = await TestCluster.start(1);
+  const get = async (path: string) => {
+    const response = await fetch(`http://127.0.0.1:${cluster.nodes[0]?.httpPort}${path}`);
+    return { status: response.status, text: await response.text() };
+  };
+  assertEquals(await get("/readyz"), { status: 200, text: "ok\n" });
+
+  await cluster.redis.kill9();
+  await until(async () => (await get("/readyz")).status === 503);
+  assertMatch((await get("/readyz")).text, /^bus: /);
+  assertEquals((await get("/healthz")).status, 200);
+  const found = samples((await get("/metrics")).text);
+  assertEquals([total(found, "chat_bridge_up"), total(found, "chat_ready")], [0, 0]);
+
+  await cluster.redis.restart();
+  await until(async () => (await get("/readyz")).status === 200);
 });
 
 Deno.test("log lines are JSON, name their connection, and hold no secret", async () => {
