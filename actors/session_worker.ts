@@ -9,8 +9,8 @@ import { runThread } from "./thread.ts";
 export type SessionWorkerOptions =
   & Omit<HostOptions, "later" | "log" | "random" | "meter" | "tracer">
   & {
-    /** One message in so many is traced; 0: none. */
-    readonly traceOneIn: number;
+    /** One message in so many is traced; 0: none. @default 0 */
+    readonly traceOneIn?: number;
   };
 
 runThread<SessionWorkerOptions>(async ({ system, options, linkMain, log, meter }) => {

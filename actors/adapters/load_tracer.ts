@@ -3,7 +3,7 @@
 import { MessageTracer } from "../tracing.ts";
 
 /** @param oneIn One message in so many is traced; 0: none. */
-export async function loadTracer(oneIn: number): Promise<MessageTracer | undefined> {
+export async function loadTracer(oneIn = 0): Promise<MessageTracer | undefined> {
   if (oneIn === 0) return undefined;
   const { openTracer } = await import("./otel.ts");
   return new MessageTracer(openTracer(), oneIn);
