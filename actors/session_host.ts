@@ -35,7 +35,7 @@ import { type PlaceCode, remotePlace, Replica, type ReplicaMessage } from "./rep
 import { type Parcel, type ParcelMessage, Router, workerThread } from "./router.ts";
 import type { Actor, ActorSystem, Ref } from "./runtime.ts";
 import { Delivery, type Frame, type Outlet, Session } from "./session.ts";
-import type { Outcomes } from "./store.ts";
+import type { Outcomes } from "./store_protocol.ts";
 import { type Outcome, StoreClient, type Submission } from "./store_client.ts";
 import type { MessageTracer } from "./tracing.ts";
 import { TokenSigner } from "./tokens.ts";

@@ -9,93 +9,29 @@
  */
 
 import { ChatError } from "@chat/wire/errors.ts";
+import { CommitPace } from "./commit_pace.ts";
 import { EarlyReceipts } from "./early_receipts.ts";
 import type { ThreadId } from "./link.ts";
 import {
   type Append,
   type AppendOutcome,
-  type Message,
   type Mid,
   type Receipt,
   type StorePort,
   StoreUnavailable,
   type UserId,
 } from "./ports.ts";
+import { HINT_SWEEP_MS, ReceiptWatch } from "./receipt_watch.ts";
 import type { Actor, ActorSystem } from "./runtime.ts";
-
-/** The reads and rare writes that are plain questions to the adapter. */
-export type StoreCalls = Omit<StorePort, "commit" | "close">;
-/** One such question. */
-export type StoreCall = {
-  [K in keyof StoreCalls]: {
-    readonly type: "call";
-    readonly op: K;
-    readonly args: Parameters<StoreCalls[K]>;
-  };
-}[keyof StoreCalls];
-
-/** What the store actor takes. */
-export type StoreMessage =
-  /** Store these in order; each is answered under its number (`first`, `first + 1`, …). */
-  | {
-    readonly type: "append";
-    readonly worker: ThreadId;
-    /** Which run of the worker asks; an answer to an earlier run is not for its successor. */
-    readonly run: string;
-    readonly generation: number;
-    readonly first: number;
-    /** See {@linkcode packRow}. */
-    readonly rows: PackedRows;
-    /** Somebody waits for the commit, or would miss the message if it were lost. */
-    readonly urgent: boolean;
-  }
-  /** Alternating user and mid: receipts for messages stored, or about to be stored, here. */
-  | { readonly type: "receipts"; readonly pairs: readonly (UserId | Mid)[] }
-  /** A worker starts (anew): its generation is 0. */
-  | { readonly type: "attach"; readonly worker: ThreadId }
-  | StoreCall;
-
-/** Messages as one flat array: half the cost of objects when it crosses threads. */
-export type PackedRows = readonly (string | number)[];
-const PACKED_FIELDS = 8;
-
-/** Adds a message to a turn's rows: what is stored of it. */
-export function packRow(rows: (string | number)[], m: Message): void {
-  rows.push(m.mid, m.cid, m.from, m.ts, m.toid, m.groupid, m.msg, m.extra);
-}
-
-function unpackRow(rows: PackedRows, at: number): Message {
-  return {
-    mid: String(rows[at]),
-    cid: String(rows[at + 1]),
-    from: Number(rows[at + 2]),
-    name: "", // the user's row has it
-    ts: Number(rows[at + 3]),
-    toid: Number(rows[at + 4]),
-    groupid: Number(rows[at + 5]),
-    msg: String(rows[at + 6]),
-    extra: String(rows[at + 7]),
-    prev: "",
-  };
-}
-
-/** What became of appends, told to the worker that sent them. */
-export interface Outcomes {
-  readonly type: "outcomes";
-  readonly run: string;
-  /** Numbers of what is now durable under the `mid` it came with. */
-  readonly stored: readonly number[];
-  /** Of those, runs of number, count and as many recipients that have yet to confirm. */
-  readonly pending: readonly number[];
-  /** Everything else. */
-  readonly others: readonly { readonly n: number; readonly outcome: RefusedOutcome }[];
-  /** The worker's new generation; greater than the one it sent if something was put off. */
-  readonly generation: number;
-}
-/** An outcome other than "stored". */
-export type RefusedOutcome =
-  | Exclude<AppendOutcome, { status: "stored" }>
-  | { readonly status: "try_later" };
+import {
+  type Outcomes,
+  PACKED_FIELDS,
+  type RefusedOutcome,
+  type StoreCall,
+  type StoreCalls,
+  type StoreMessage,
+  unpackRow,
+} from "./store_protocol.ts";
 
 /** Settings of the store actor. */
 export interface StoreOptions {
@@ -107,39 +43,12 @@ export interface StoreOptions {
   readonly onCommit?: (appends: number, receipts: number, ms: number) => void;
 }
 
-/**
- * Time between two commits under load, ms: the least, and the most. A commit writes whole pages, so
- * its cost a row falls with its size (SQLite: 15 µs at 80 rows, 5 at 500); acks wait for it.
- */
-const COMMIT_EVERY_MS = 4;
-const COMMIT_AT_LATEST_MS = 12;
-/**
- * A commit that takes long is followed by a pause as long, up to this, ms: a slow disk makes batches
- * larger and the whole no slower.
- */
-const PAUSE_AT_MOST_MS = 40;
-/** Rows of the last batch that are worth another ms of waiting. */
-const ROWS_PER_MS = 8;
-/**
- * How long a commit may wait that nobody waits for, ms: receipts, and v1 messages whose recipients
- * all had them pushed. A crash meanwhile loses of the latter what no client was promised.
- */
-const LAZY_MS = 100;
-/** A batch below this size is no load: the next commit need not wait. */
-const SMALL_BATCH = 3;
 /** Most messages in one transaction: bounds its time (SQLite: 20 ms) and the adapter's statement. */
 const MAX_BATCH = 4_000;
 /** Most receipts in one transaction. */
 const MAX_BATCH_RECEIPTS = 4_000;
 /** Most receipts that wait while the database is away; older ones are dropped (re-delivery repairs). */
 const MAX_QUEUED_RECEIPTS = 200_000;
-/** When a committed message without a receipt is hinted at, ms after its commit. */
-const HINT_AFTER_MS = [2_000, 8_000, 30_000] as const;
-/** How often hints are looked at, ms. */
-const HINT_SWEEP_MS = 1_000;
-/** Most messages watched for a receipt; beyond it the sessions' own re-check serves. */
-const MAX_WATCHED = 200_000;
-
 /** Questions that wait for what was appended before them; an account ends after its last word. */
 const SETTLED_FIRST: ReadonlySet<keyof StoreCalls> = new Set(
   ["pending", "lastMid", "historyWith", "historyOf", "deleteUser"] as const,
@@ -159,12 +68,6 @@ interface Counts {
   receipts: number;
 }
 
-interface Watched {
-  users: UserId[];
-  attempt: number;
-  due: number;
-}
-
 const NO_WAIT = Promise.resolve();
 
 /** See the module's header. Spawn it with a `concurrency` above 1: calls overlap. */
@@ -178,14 +81,12 @@ export class StoreActor implements Actor<StoreMessage> {
   #receipts: Receipt[] = [];
   readonly #early = new EarlyReceipts();
   readonly #generations = new Map<ThreadId, number>();
-  readonly #watched = new Map<Mid, Watched>();
+  readonly #watch = new ReceiptWatch();
   /** When the next commit is to begin; NEVER while none is arranged. */
   #scheduledFor = NEVER;
   #urgent = false;
   #committing = false;
-  #lastCommitAt = 0;
-  #lastCommitMs = 0;
-  #lastBatch = 0;
+  readonly #pace = new CommitPace();
   #cancelTimer: (() => void) | undefined;
   #cancelSweep: (() => void) | undefined;
   /** Appends and receipts accepted, and of them those that are committed or refused. */
@@ -263,7 +164,7 @@ export class StoreActor implements Actor<StoreMessage> {
         entry.confirmed.push(user);
         continue;
       }
-      if (!this.#unwatch(mid, user)) this.#early.keep(mid, user);
+      if (!this.#watch.received(mid, user)) this.#early.keep(mid, user);
       if (this.#receipts.length >= MAX_QUEUED_RECEIPTS) continue;
       this.#receipts.push({ user, mid });
       this.#taken.receipts++;
@@ -326,14 +227,7 @@ export class StoreActor implements Actor<StoreMessage> {
   /** When what is queued should be committed. */
   #due(now: number): number {
     if (this.#queue.length >= MAX_BATCH || this.#readers.length > 0) return now;
-    if (!this.#urgent) return now + LAZY_MS;
-    if (this.#lastBatch < SMALL_BATCH) return now;
-    const every = Math.min(
-      COMMIT_AT_LATEST_MS,
-      Math.max(COMMIT_EVERY_MS, this.#lastBatch / ROWS_PER_MS),
-    );
-    const pause = Math.min(PAUSE_AT_MOST_MS, this.#lastCommitMs);
-    return Math.max(now, this.#lastCommitAt + Math.max(every, this.#lastCommitMs + pause));
+    return this.#pace.due(now, this.#urgent);
   }
 
   readonly #commitSoon = (): void => {
@@ -355,15 +249,13 @@ export class StoreActor implements Actor<StoreMessage> {
         this.#queue = batch === this.#queue ? [] : this.#queue.slice(MAX_BATCH);
         for (const entry of batch) this.#queued.delete(entry.message.mid);
         const receipts = this.#receipts.splice(0, MAX_BATCH_RECEIPTS);
-        const began = this.#system.clock.now();
-        this.#lastCommitAt = began;
-        this.#lastBatch = batch.length + receipts.length;
+        this.#pace.began(this.#system.clock.now(), batch.length + receipts.length);
         if (!(await this.#commitBatch(batch, receipts))) break;
         this.#done.appends += batch.length;
         this.#done.receipts += receipts.length;
         this.#wakeReaders(false);
-        this.#lastCommitMs = this.#system.clock.now() - began;
-        this.#options.onCommit?.(batch.length, receipts.length, this.#lastCommitMs);
+        const tookMs = this.#pace.ended(this.#system.clock.now());
+        this.#options.onCommit?.(batch.length, receipts.length, tookMs);
         // Under load the next batch waits its turn, so that it grows; a reader does not wait.
         if (this.#readers.length === 0 && this.#queue.length < MAX_BATCH) break;
       }
@@ -371,7 +263,7 @@ export class StoreActor implements Actor<StoreMessage> {
       this.#committing = false;
     }
     if (this.#queue.length > 0) this.#urgent = true; // some of them may be
-    if (this.#queue.length > 0 || (this.#receipts.length > 0 && this.#lastBatch > 0)) {
+    if (this.#queue.length > 0 || (this.#receipts.length > 0 && this.#pace.wasUseful)) {
       this.#schedule();
     }
   }
@@ -390,7 +282,7 @@ export class StoreActor implements Actor<StoreMessage> {
   }
 
   #tellOutcomes(batch: readonly Entry[], outcomes: readonly AppendOutcome[]): void {
-    const due = this.#system.clock.now() + HINT_AFTER_MS[0];
+    const now = this.#system.clock.now();
     const answers = new Map<ThreadId, OutcomesDraft>();
     for (let i = 0; i < batch.length; i++) {
       const entry = batch[i];
@@ -405,9 +297,7 @@ export class StoreActor implements Actor<StoreMessage> {
         answer.stored.push(entry.n);
         if (outcome.pending.length === 0) continue;
         answer.pending.push(entry.n, outcome.pending.length, ...outcome.pending);
-        if (this.#watched.size < MAX_WATCHED) {
-          this.#watched.set(entry.message.mid, { users: [...outcome.pending], attempt: 0, due });
-        }
+        this.#watch.add(entry.message.mid, outcome.pending, now);
       } else {
         answer.others.push({ n: entry.n, outcome });
       }
@@ -424,7 +314,7 @@ export class StoreActor implements Actor<StoreMessage> {
     const kept = [...receipts, ...this.#receipts].slice(0, MAX_QUEUED_RECEIPTS);
     this.#taken.receipts -= receipts.length + this.#receipts.length - kept.length;
     this.#receipts = kept;
-    this.#lastBatch = 0;
+    this.#pace.failed();
     const byWorker = new Map<ThreadId, { run: string; ns: number[] }>();
     for (const entry of all) {
       const of = byWorker.get(entry.worker);
@@ -449,30 +339,10 @@ export class StoreActor implements Actor<StoreMessage> {
     this.#system.ref<Outcomes>(worker, "sessions").tell(outcomes);
   }
 
-  /** False when nothing is known of the message. */
-  #unwatch(mid: Mid, user: UserId): boolean {
-    const watched = this.#watched.get(mid);
-    if (watched === undefined) return false;
-    watched.users = watched.users.filter((u) => u !== user);
-    if (watched.users.length === 0) this.#watched.delete(mid);
-    return true;
-  }
-
   #armSweep(): void {
     this.#cancelSweep = this.#system.clock.after(HINT_SWEEP_MS, () => {
-      const now = this.#system.clock.now();
-      const users = new Set<UserId>();
-      for (const [mid, watched] of this.#watched) {
-        if (watched.due > now) continue;
-        for (const user of watched.users) users.add(user);
-        watched.attempt++;
-        const next = HINT_AFTER_MS[watched.attempt];
-        if (next === undefined) this.#watched.delete(mid);
-        else watched.due = now + next;
-      }
-      if (users.size > 0) {
-        this.#system.ref(0, "registry").tell({ type: "hints", users: [...users] });
-      }
+      const users = this.#watch.due(this.#system.clock.now());
+      if (users.length > 0) this.#system.ref(0, "registry").tell({ type: "hints", users });
       // Receipts kept back while the database was away are tried again here.
       if (this.#receipts.length > 0) this.#schedule();
       if (!this.#stopped) this.#armSweep();

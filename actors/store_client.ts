@@ -15,7 +15,7 @@ import {
   type StoreCall,
   type StoreCalls,
   type StoreMessage,
-} from "./store.ts";
+} from "./store_protocol.ts";
 
 /** Deadline of a question to the store, ms: above the adapters' own (5 s). */
 const CALL_MS = 8_000;

@@ -3,7 +3,8 @@
 import type { Meter } from "./meter.ts";
 import type { StorePort, UpkeepPort } from "./ports.ts";
 import type { ActorSystem } from "./runtime.ts";
-import { StoreActor, type StoreMessage } from "./store.ts";
+import { StoreActor } from "./store.ts";
+import type { StoreMessage } from "./store_protocol.ts";
 import { STORE_CONCURRENCY, type StoreWorkerOptions } from "./store_options.ts";
 import { UpkeepActor, type UpkeepMessage } from "./upkeep.ts";
 

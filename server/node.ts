@@ -14,7 +14,7 @@ import { Guard, type GuardMessage } from "../actors/guard.ts";
 import { type PeerMessage, Registry, type RegistryMessage } from "../actors/registry.ts";
 import { workerThread } from "../actors/router.ts";
 import { ActorSystem, type Ref } from "../actors/runtime.ts";
-import type { StoreCall, StoreMessage } from "../actors/store.ts";
+import type { StoreCall, StoreMessage } from "../actors/store_protocol.ts";
 import type { UpkeepMessage } from "../actors/upkeep.ts";
 import { newTokenKey } from "../actors/tokens.ts";
 import { AdminOperations } from "./admin/operations.ts";

@@ -12,7 +12,7 @@ import type {
   UserRow,
 } from "../../actors/ports.ts";
 import type { Registry } from "../../actors/registry.ts";
-import type { StoreCall } from "../../actors/store.ts";
+import type { StoreCall } from "../../actors/store_protocol.ts";
 import type { UpkeepMessage } from "../../actors/upkeep.ts";
 import type { Connection } from "../connection.ts";
 import type { CommandName } from "./commands.ts";

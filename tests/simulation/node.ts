@@ -16,7 +16,8 @@ import { type PeerMessage, Registry, type RegistryMessage } from "../../actors/r
 import { workerThread } from "../../actors/router.ts";
 import type { Ref } from "../../actors/runtime.ts";
 import { type HostOptions, SessionHost } from "../../actors/session_host.ts";
-import { StoreActor, type StoreMessage } from "../../actors/store.ts";
+import { StoreActor } from "../../actors/store.ts";
+import type { StoreMessage } from "../../actors/store_protocol.ts";
 import { STORE_CONCURRENCY } from "../../actors/store_options.ts";
 import { Connection } from "../../server/connection.ts";
 import { SessionPool } from "../../server/session_pool.ts";
