@@ -4,6 +4,7 @@ import { createLocalBus } from "../actors/adapters/local_bus.ts";
 import { socketPath } from "./admin/protocol.ts";
 import { AdminSocket } from "./admin/socket.ts";
 import { type Config, ConfigError, helpText, type Invocation, readConfig } from "./config.ts";
+import { takeDataDir } from "./data_dir.ts";
 import { serveHttp } from "./http.ts";
 import { createLog, type Log } from "./log.ts";
 import { type ChatNode, startNode } from "./node.ts";
@@ -31,15 +32,6 @@ function newNodeId(): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-async function makeDirectory(path: string): Promise<void> {
-  try {
-    await Deno.mkdir(path, { recursive: true });
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new Error(`--data ${path} cannot be used as a directory: ${why}`, { cause });
-  }
-}
-
 async function openBus(config: Config, nodeId: string) {
   if (config.redis === undefined) return createLocalBus(nodeId);
   const { openRedisBus } = await import("../actors/adapters/redis_bus.ts");
@@ -54,7 +46,7 @@ async function main(): Promise<void> {
   }
   const { config } = invocation;
   const log = createLog(config.logLevel, Deno.stderr.isTerminal());
-  if (config.mysql === undefined) await makeDirectory(config.data);
+  using _data = config.mysql === undefined ? await takeDataDir(config.data) : undefined;
   const bus = await openBus(config, newNodeId());
   const node = await startNode(config, { log, bus, onFatal: stopWith });
   const http = serveHttp(config.host, config.httpPort, {

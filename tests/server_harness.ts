@@ -40,6 +40,8 @@ export function cleanEnv(more: Record<string, string> = {}): Record<string, stri
 export interface TestServerOptions {
   /** Session workers. @default 1 */
   readonly workers?: number;
+  /** Data directory, which is kept. @default a new one, removed at the end */
+  readonly data?: string;
   /** Flags beside those of every test. */
   readonly flags?: readonly string[];
   readonly env?: Record<string, string>;
@@ -63,7 +65,7 @@ export class TestServer implements AsyncDisposable {
 
   /** Resolves when it is ready. */
   static async start(options: TestServerOptions = {}): Promise<TestServer> {
-    const data = await Deno.makeTempDir({ prefix: "chat-test-" });
+    const data = options.data ?? await Deno.makeTempDir({ prefix: "chat-test-" });
     const server = new TestServer(options, data);
     try {
       await server.#ready();
@@ -154,7 +156,7 @@ export class TestServer implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#child.exit === undefined) await this.stop();
-    await Deno.remove(this.data, { recursive: true });
+    if (this.#options.data === undefined) await Deno.remove(this.data, { recursive: true });
   }
 
   #spawn(): Child {

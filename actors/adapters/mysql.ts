@@ -56,7 +56,8 @@ export async function openMysql(
   } catch (cause) {
     if (!(cause instanceof Error) || !("code" in cause)) throw cause;
     throw new StoreUnavailable(
-      `cannot use the MySQL database ${pathname.slice(1)} on ${host}: ${cause.message}`,
+      `cannot use the MySQL database ${pathname.slice(1)} on ${host}: ${cause.message}; check ` +
+        "its URL, and that the server runs and admits this user",
       { cause },
     );
   } finally {

@@ -162,7 +162,9 @@ export class RedisBus implements BusPort {
     if (await within(this.#started.promise, this.#startMs)) return;
     const why = this.#trouble;
     await this.close();
-    throw new Error(`no bus over Redis within ${this.#startMs} ms: ${why}`);
+    throw new Error(
+      `no bus over Redis within ${this.#startMs} ms: ${why}; check its URL, and that it runs`,
+    );
   }
 
   send(to: NodeId, text: string): void {

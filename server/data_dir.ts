@@ -1,0 +1,27 @@
+/**
+ * The data directory: made if there is none, and held by one node at a time. Two nodes on one
+ * embedded database would each deliver only to their own users.
+ */
+
+const LOCK = "node.lock";
+
+/**
+ * Takes the directory until `dispose`, or until this process ends in whatever way.
+ * @throws {Error} One sentence with the remedy.
+ */
+export async function takeDataDir(path: string): Promise<Disposable> {
+  let file: Deno.FsFile;
+  try {
+    // Its database holds password hashes and the key of the resume tokens.
+    await Deno.mkdir(path, { recursive: true, mode: 0o700 });
+    file = await Deno.open(`${path}/${LOCK}`, { create: true, write: true, mode: 0o600 });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`--data ${path} cannot be used as a directory: ${why}`, { cause });
+  }
+  if (file.tryLockSync(true)) return file;
+  file.close();
+  throw new Error(
+    `--data ${path} is in use by another node: stop that one, or give this one a directory of its own`,
+  );
+}
