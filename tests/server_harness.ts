@@ -44,6 +44,8 @@ export interface TestServerOptions {
   readonly data?: string;
   /** Flags beside those of every test. */
   readonly flags?: readonly string[];
+  /** Cost of a password: KiB and passes. @default "64,1" */
+  readonly passwordCost?: string;
   readonly env?: Record<string, string>;
 }
 
@@ -168,7 +170,8 @@ export class TestServer implements AsyncDisposable {
       args: [
         ...args,
         ...["--port", String(this.#port), "--http-port", String(this.#httpPort)],
-        ...["--data", this.data, "--workers", String(workers), "--password-cost", "64,1"],
+        ...["--data", this.data, "--workers", String(workers)],
+        ...["--password-cost", this.#options.passwordCost ?? "64,1"],
         ...flags,
       ],
       cwd: ROOT,
