@@ -33,15 +33,16 @@ Deno.test("a node that cannot start says in one line which setting to change", a
   const dir = await Deno.makeTempDir();
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = taken.addr;
-  const base = ["--data", dir, "--password-cost", "64,1"];
+  // All at once, and a directory is for one node.
+  const own = (name: string) => ["--data", `${dir}/${name}`, "--password-cost", "64,1"];
   try {
     await Deno.writeTextFile(`${dir}/file`, "");
     const cases = [
       [["--port", "x"], "--port"],
       [["--colour", "red"], "--colour"],
-      [["--port", `${port}`, "--http-port", "0", ...base], "--port"],
-      [["--port", "0", "--http-port", `${port}`, ...base], "--http-port"],
-      [["--host", "nowhere.invalid", "--port", "0", "--http-port", "0", ...base], "--host"],
+      [["--port", `${port}`, "--http-port", "0", ...own("a")], "--port"],
+      [["--port", "0", "--http-port", `${port}`, ...own("b")], "--http-port"],
+      [["--host", "nowhere.invalid", "--port", "0", "--http-port", "0", ...own("c")], "--host"],
       [["--data", `${dir}/file`, "--port", "0", "--http-port", "0"], "--data"],
       [["--data", "/proc/nothing", "--port", "0", "--http-port", "0"], "--data"],
     ] as const;
