@@ -1,0 +1,205 @@
+/**
+ * One node in this thread, without sockets: the connections, splitter, session pool, dispatcher,
+ * sessions, registry and store of the server as they are, over sockets that are arrays.
+ */
+
+import { createLocalBus } from "../../actors/adapters/local_bus.ts";
+import { Guard, type GuardMessage } from "../../actors/guard.ts";
+import type { OutLane } from "../../actors/lane.ts";
+import { systemClock } from "../../actors/ports.ts";
+import { Registry, type RegistryMessage } from "../../actors/registry.ts";
+import { workerThread } from "../../actors/router.ts";
+import { ActorSystem } from "../../actors/runtime.ts";
+import { newTokenKey } from "../../actors/tokens.ts";
+import { Connection, type Socket } from "../../server/connection.ts";
+import { startInline } from "../../server/inline.ts";
+import { PASSWORD_THREAD, STORE_THREAD } from "../../server/node.ts";
+import { SessionPool } from "../../server/session_pool.ts";
+
+const NODE = "fuzz";
+const NOTHING = new Uint8Array(0);
+/** Messages that may wait for one user: what nobody receives must not grow without end. */
+const MAX_PENDING = 500;
+
+/** An object the server sent. */
+export type Sent = Readonly<Record<string, unknown>> & { readonly msgid: number };
+
+/** A client's end of a connection. */
+export class FuzzPeer {
+  readonly connection: Connection;
+  /** What the splitter has passed on, as text of its bytes. */
+  frames: string[] = [];
+  readonly #onMessage: (message: Sent) => void;
+  readonly #chunks: Uint8Array[] = [];
+  #wake: (() => void) | undefined;
+  #rest: Uint8Array | undefined;
+  #text = "";
+  readonly #decoder = new TextDecoder();
+
+  constructor(node: FuzzNode, onMessage: (message: Sent) => void) {
+    this.#onMessage = onMessage;
+    this.connection = node.open(this, this.#socket());
+  }
+
+  /** Hands bytes over as one segment; a read takes no more than one. */
+  feed(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    this.#chunks.push(bytes);
+    this.#wake?.();
+  }
+
+  feedText(text: string): void {
+    this.feed(new TextEncoder().encode(text));
+  }
+
+  /** Everything fed was read, and every frame of it is finished. */
+  get quiet(): boolean {
+    if (this.connection.closed) return true;
+    return this.#chunks.length === 0 && this.#rest === undefined &&
+      this.#wake !== undefined && this.connection.unfinished === 0;
+  }
+
+  close(): void {
+    this.connection.close("peer_closed");
+  }
+
+  #socket(): Socket {
+    return {
+      read: async (buffer) => {
+        while (this.#rest === undefined && this.#chunks.length === 0) {
+          if (this.connection?.closed) return null;
+          await new Promise<void>((resolve) => this.#wake = resolve);
+          this.#wake = undefined;
+        }
+        const chunk = this.#rest ?? this.#chunks.shift() ?? NOTHING;
+        const count = Math.min(buffer.length, chunk.length);
+        buffer.set(chunk.subarray(0, count));
+        this.#rest = count < chunk.length ? chunk.subarray(count) : undefined;
+        return count;
+      },
+      write: (bytes) => {
+        this.#text += this.#decoder.decode(bytes, { stream: true });
+        const lines = this.#text.split("\n");
+        this.#text = lines.pop() ?? "";
+        for (const line of lines) this.#onMessage(JSON.parse(line));
+        return Promise.resolve(bytes.length);
+      },
+      close: () => this.#wake?.(),
+    };
+  }
+}
+
+/** See the module's header. */
+export class FuzzNode {
+  readonly pool = new SessionPool(1);
+  /** What went wrong inside, in the words of the log. */
+  readonly complaints: string[] = [];
+  readonly #system: ActorSystem;
+  readonly #registry: Registry;
+  readonly #peers = new Map<number, FuzzPeer>();
+  #stop: () => Promise<void> = () => Promise.resolve();
+
+  private constructor() {
+    const complain = (text: string) => void this.complaints.push(text);
+    const { pool } = this;
+    this.#system = new ActorSystem(0, systemClock, {
+      onDeadLetter: () => {},
+      onCrash: (name, error) => complain(`${name} crashed: ${error}`),
+      onGiveUp: (name, error) => complain(`${name} was given up: ${error}`),
+    }, queueMicrotask);
+    this.#registry = new Registry(this.#system, {
+      bus: createLocalBus(NODE),
+      isOpen: (conn) => pool.connections.has(conn),
+      toPeer: () => {},
+      workers: () => pool.workers,
+      later: queueMicrotask,
+    });
+  }
+
+  static async start(): Promise<FuzzNode> {
+    const node = new FuzzNode();
+    const system = node.#system;
+    system.spawn<RegistryMessage>("registry", () => node.#registry, { concurrency: 10_000 });
+    const limits = { registrationsPerMinute: 0, failures: 0, exempt: () => true };
+    system.spawn<GuardMessage>("guard", () => new Guard(systemClock, limits));
+    const complain = (event: string, fields?: Record<string, unknown>) =>
+      void node.complaints.push(`${event} ${JSON.stringify(fields)}`);
+    node.#stop = await startInline({
+      system,
+      clock: systemClock,
+      storeOptions: {
+        database: { sqlite: ":memory:" },
+        maxPending: MAX_PENDING,
+        historyDays: 0,
+        maxQueued: 100_000,
+      },
+      passwordCost: { memoryKib: 8, passes: 1 },
+      secret: () => Promise.resolve(newTokenKey()),
+      workerOptions: (tokenKey) => ({
+        index: 0,
+        workers: 1,
+        storeThread: STORE_THREAD,
+        passwordThread: PASSWORD_THREAD,
+        tokenKey,
+        settings: {
+          node: NODE,
+          nodeId: NODE,
+          heartbeatSeconds: 30,
+          tokenMs: 3_600_000,
+          maxGroup: 100,
+          maxStoreQueue: 100_000,
+          maxFriends: 100,
+        },
+      }),
+      linkSessions: (port) => {
+        const link = system.link(
+          workerThread(0),
+          port,
+          (lane) => node.pool.receiveLane(0, lane as OutLane),
+        );
+        node.pool.attach(0, link);
+      },
+      log: { debug() {}, info() {}, warn: complain, error: complain },
+    });
+    return node;
+  }
+
+  /** Users logged in. */
+  get online(): number {
+    return this.#registry.counts.here;
+  }
+
+  open(peer: FuzzPeer, socket: Socket): Connection {
+    const { pool } = this;
+    const decoder = new TextDecoder("latin1");
+    const connection = new Connection(
+      pool.nextConn(),
+      socket,
+      "fuzz",
+      { maxQueuedBytes: 1024 * 1024, maxUnfinished: 512, framesPerTick: 0 },
+      {
+        onFrame: (c, bytes, start, end) => {
+          peer.frames.push(decoder.decode(bytes.subarray(start, end)));
+          pool.frame(c, bytes, start, end);
+        },
+        onWritten: (c, push) => pool.written(c, push),
+        onClosed: (c) => {
+          pool.close(c);
+          this.#peers.delete(c.conn);
+          this.#system.ref<RegistryMessage>(0, "registry").tell({ type: "closed", conn: c.conn });
+        },
+      },
+      Date.now,
+    );
+    this.#peers.set(connection.conn, peer);
+    pool.open(connection);
+    void connection.run(NOTHING); // never rejects
+    return connection;
+  }
+
+  async stop(): Promise<void> {
+    for (const peer of [...this.#peers.values()]) peer.close();
+    await this.#stop();
+    this.#system.close();
+  }
+}
