@@ -125,9 +125,8 @@ Deno.test({
     const node = await FuzzNode.start();
     try {
       await fuzz(node);
-    } catch (error) {
-      console.error(`replay with CHAT_FUZZ_SEED=${SEED} CHAT_FUZZ_STREAMS=${STREAMS}`);
-      throw error;
+    } catch (cause) {
+      throw new Error(`replay with CHAT_FUZZ_SEED=${SEED} CHAT_FUZZ_STREAMS=${STREAMS}`, { cause });
     } finally {
       await node.stop();
     }
