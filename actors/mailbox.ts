@@ -51,6 +51,7 @@ export class Mailbox<M> {
   offer(message: M): boolean {
     if (this.#busy < this.#concurrency && this.length === 0 && !this.#paused) {
       this.#run(message);
+      if (this.#head < this.#waiting.length) this.#drain(); // what the receiver sent itself
       return true;
     }
     if (this.length >= this.#limit) return false;
@@ -79,15 +80,16 @@ export class Mailbox<M> {
 
   #run(message: M): void {
     let turn: Turn;
+    this.#busy++;
     try {
       turn = this.#receive(message);
     } catch (error) {
+      this.#busy--;
       this.#onError(error);
       return;
     }
-    if (turn === undefined) return;
-    this.#busy++;
-    turn.then(this.#ended, this.#failed);
+    if (turn === undefined) this.#busy--;
+    else turn.then(this.#ended, this.#failed);
   }
 
   readonly #ended = (): void => {
