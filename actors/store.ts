@@ -134,7 +134,13 @@ export class StoreActor implements Actor<StoreMessage> {
   }
 
   #append(m: Extract<StoreMessage, { type: "append" }>): void {
-    const known = this.#generations.get(m.worker) ?? 0;
+    const known = this.#generations.get(m.worker);
+    if (known === undefined) {
+      // It does not know that this store is new, and what it sent to the one before is lost: nothing
+      // is taken until it has sent everything again, in order.
+      this.#system.ref(m.worker, "sessions").tell({ type: "store_restarted" });
+      return;
+    }
     const count = m.rows.length / PACKED_FIELDS;
     const full = this.#queue.length + count > this.#options.maxQueued;
     if (full || m.generation < known || this.#stopped) {

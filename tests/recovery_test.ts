@@ -9,6 +9,9 @@ import { pull } from "../actors/pull.ts";
 import { Registry } from "../actors/registry.ts";
 import { ActorSystem } from "../actors/runtime.ts";
 import { Delivery, type Outlet, Session } from "../actors/session.ts";
+import { StoreActor } from "../actors/store.ts";
+import { packRow } from "../actors/store_protocol.ts";
+import { modelStore } from "./store_model.ts";
 
 const NOW = 1_700_000_000_000;
 const NO_EVENTS = { onDeadLetter() {}, onCrash() {}, onGiveUp() {} };
@@ -286,3 +289,46 @@ for (const stale of [true, false]) {
     assertEquals(a.find(ANN)?.node, stale ? "b" : undefined);
   });
 }
+
+// ── the store ───────────────────────────────────────────────────────────────────────────────────
+
+Deno.test("a new store takes nothing from a worker that has not sent what was lost", async () => {
+  const { clock } = stoppedClock();
+  const main = system(100, clock);
+  const told: string[] = [];
+  const [left, right] = inlinePorts((fn) => fn());
+  main.link(1, left);
+  right.listen(({ items }) => {
+    for (const item of items) {
+      if (!("to" in item)) continue;
+      const { body } = item;
+      if (typeof body === "object" && body !== null && "type" in body) told.push(`${body.type}`);
+    }
+  });
+  const port = modelStore();
+  await port.register("ann", "hash");
+  const store = new StoreActor(main, port, { maxQueued: 9, onFailure: () => {} });
+  const rows: (string | number)[] = [];
+  packRow(rows, { ...message(2, 2).message, toid: ANN });
+  const append = {
+    type: "append",
+    worker: 1,
+    run: "r",
+    generation: 0,
+    first: 2,
+    rows,
+    urgent: true,
+  } as const;
+
+  store.receive(append);
+  await settled();
+  const before = [await port.lastMid(ANN, ANN, 0), ...told];
+  store.receive({ type: "attach", worker: 1 });
+  store.receive(append);
+  await settled();
+
+  assertEquals(before, ["", "store_restarted"]);
+  assertEquals(await port.lastMid(ANN, ANN, 0), midAt(NOW + 2));
+  await store.stop();
+  main.close();
+});
