@@ -171,6 +171,7 @@ export class DatabaseConnection implements StorePort {
   #read<T>(what: string, work: () => T): Promise<T> {
     return this.#call(what, (call) => {
       const result = work();
+      if (Array.isArray(result)) this.#note(`${what}: ${result.length} rows`);
       call.answer(() => call.resolve(result));
     });
   }

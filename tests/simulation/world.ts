@@ -37,10 +37,10 @@ export interface ClientWorld {
 }
 
 /**
- * How long a login may take to bring everything that waits while nothing goes wrong, ms. With a
- * small window each message waits for a receipt before it.
+ * How long a login may take to bring everything that waits while nothing goes wrong, ms: rows may be
+ * kept back for 3 s (pull.ts). With a small window each message waits for a receipt before it.
  */
-const HAND_OVER_MS = 2_500;
+const HAND_OVER_MS = 6_500;
 const HAND_OVER_IN_STEPS_MS = 30_000;
 /** How long before its LOGIN_ACK comes a login may have read what waits, ms. */
 const MISSED_MS = 1_500;
