@@ -112,6 +112,7 @@ export class Client implements AsyncIterable<ClientEvent> {
     });
     this.#sender = new Sender(this.#outbox, this.#clock, options.ackTimeoutMs ?? 15_000, {
       send: (text) => this.#connection.sendText(text),
+      onSlow: (withinMs) => this.#connection.probe(withinMs),
       onStalled: () => this.#connection.drop("the server does not acknowledge"),
       moment: (now) => this.#moment(now),
       onFirst: (chat) => this.#journal?.first(chat),

@@ -13,7 +13,7 @@ import { Backoff } from "./backoff.ts";
 import { type Clock, pause } from "./clock.ts";
 import { ConnectionLost, RequestError } from "./errors.ts";
 import type { ConnectionState } from "./events.ts";
-import { watch } from "./heartbeat.ts";
+import { probe, watch } from "./heartbeat.ts";
 import { Requests } from "./requests.ts";
 import { type Address, dial, Socket } from "./socket.ts";
 
@@ -96,6 +96,7 @@ export class Connection {
   /** Set by a BYE after which coming back would be wrong. */
   #finalBye: string | undefined;
   #stopHeartbeat: (() => void) | undefined;
+  #stopProbe: (() => void) | undefined;
 
   constructor(options: ConnectionOptions, handlers: ConnectionHandlers) {
     this.#options = options;
@@ -187,6 +188,13 @@ export class Connection {
   /** Gives the present connection up; with credentials a new one follows. */
   drop(reason: string): void {
     this.#socket?.close(reason);
+  }
+
+  /** Gives the present connection up unless the server is heard within so many ms. */
+  probe(withinMs: number): void {
+    if (this.#socket === undefined || this.#stopProbe !== undefined) return;
+    const onEnd = () => this.#stopProbe = undefined;
+    this.#stopProbe = probe(this.#socket, this.#clock, withinMs, onEnd);
   }
 
   /** Tries now instead of waiting, also after retries have ended. */
@@ -297,6 +305,8 @@ export class Connection {
     this.#socket = undefined;
     this.#signIn = undefined;
     this.#stopHeartbeat?.();
+    this.#stopProbe?.();
+    this.#stopProbe = undefined;
     const wasOnline = this.#state === "online";
     this.#requests.fail(reason);
     if (wasOnline) {

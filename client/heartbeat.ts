@@ -32,3 +32,24 @@ export function watch(socket: Socket, clock: Clock, heartbeatMs: number): () => 
   let stop = clock.after(tickMs, tick);
   return () => stop();
 }
+
+/**
+ * Asks for a sign of life now: a server that gives none in time is gone.
+ *
+ * @param onEnd Called once, unless it is stopped before.
+ * @returns What stops it.
+ */
+export function probe(
+  socket: Socket,
+  clock: Clock,
+  withinMs: number,
+  onEnd: () => void,
+): () => void {
+  const askedMs = clock.now();
+  socket.send({ msgid: MSGID.PING });
+  return clock.after(withinMs, () => {
+    onEnd();
+    const late = clock.now() - askedMs > 2 * withinMs; // as above
+    if (!late && socket.lastHeardMs < askedMs) socket.close("the server has fallen silent");
+  });
+}

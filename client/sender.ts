@@ -17,6 +17,11 @@ const REFUSED_BASE_MS = 200;
 /** No wait after a refusal is longer than this beyond what the server asked, in ms. */
 const REFUSED_CAP_MS = 10_000;
 
+/** An acknowledgement is late after this part of its time; then the server has this part to answer. */
+const SLOW_PARTS = 5;
+const PROBE_PARTS = 3;
+const MIN_WATCH_MS = 10;
+
 /** What a sender needs and tells. */
 export interface SenderHandlers {
   /** Sends JSON text; false when there is no connection. */
@@ -25,6 +30,8 @@ export interface SenderHandlers {
   moment(now: number): FirstSending | undefined;
   /** A chat has gone to the wire for the first time. */
   onFirst(chat: Outgoing): void;
+  /** An acknowledgement is late: the server may be gone, and has to be heard within so many ms. */
+  onSlow(withinMs: number): void;
   /** The server has not acknowledged in time: the connection is of no use. */
   onStalled(): void;
   onSent(chat: Outgoing, ack: ChatAck): void;
@@ -122,15 +129,16 @@ export class Sender {
   #watch(): void {
     const oldest = this.#outbox.oldestSentAt();
     if (oldest === 0 || this.#cancelWatch !== undefined) return;
-    const leftMs = Math.max(10, oldest + this.#ackTimeoutMs - this.#clock.now());
-    this.#cancelWatch = this.#clock.after(leftMs, () => {
+    const slowMs = this.#ackTimeoutMs / SLOW_PARTS;
+    const leftMs = oldest + this.#ackTimeoutMs - this.#clock.now();
+    const nextMs = Math.max(MIN_WATCH_MS, Math.min(slowMs, leftMs));
+    this.#cancelWatch = this.#clock.after(nextMs, () => {
       this.#cancelWatch = undefined;
       const since = this.#outbox.oldestSentAt();
-      if (since !== 0 && this.#clock.now() - since >= this.#ackTimeoutMs) {
-        this.#handlers.onStalled();
-      } else {
-        this.#watch();
-      }
+      const waitedMs = since === 0 ? 0 : this.#clock.now() - since;
+      if (waitedMs >= this.#ackTimeoutMs) return this.#handlers.onStalled();
+      if (waitedMs >= slowMs) this.#handlers.onSlow(this.#ackTimeoutMs / PROBE_PARTS);
+      this.#watch();
     });
   }
 }

@@ -354,6 +354,30 @@ Deno.test("a missing acknowledgement leads to a new connection", async () => {
   assertEquals(second.cid, first.cid);
 });
 
+Deno.test("a server that owes an acknowledgement is asked whether it is there", async () => {
+  const waitedMs = async (isThere: boolean) => {
+    await using at = await scene({ ackTimeoutMs: 1_500 });
+    const began = Date.now();
+    await at.client.sendTo(2, "hello");
+    const answer = async () => {
+      while (true) {
+        const { msgid } = await at.peer.nextOfAny(); // throws once the client has gone
+        if (msgid === MSGID.PING) await at.peer.send({ msgid: MSGID.PONG });
+      }
+    };
+    const answered = isThere ? assertRejects(answer) : Promise.resolve();
+    await using _ = await at.listener.accept(); // the first connection has been given up
+    const ms = Date.now() - began;
+    await answered;
+    return ms;
+  };
+
+  const [silent, slow] = [await waitedMs(false), await waitedMs(true)];
+
+  assert(silent >= 700 && silent < 1_450, `${silent} ms`);
+  assert(slow >= 1_450, `${slow} ms`);
+});
+
 Deno.test("a server that falls silent is noticed within two heartbeats", async () => {
   const startedMs = performance.now();
   await using at = await scene({}, { heartbeat: 0.2 });
