@@ -54,8 +54,8 @@ const COME_BACK_MS = 1_000;
 /** Most bytes in one write to a v2 client: bounds the copy that joins pieces. */
 const MAX_WRITE_BYTES = 256 * 1024;
 /** Ticks in a row over the rate before the peer is told, and before it is closed. */
-const TICKS_UNTIL_TOLD = 10;
-const TICKS_UNTIL_CLOSED = 60;
+const TICKS_UNTIL_TOLD = 4;
+const TICKS_UNTIL_CLOSED = 20;
 /** A pending read holds this little, so that an idle connection is small; large reads borrow. */
 const IDLE_READ_BYTES = 512;
 
@@ -229,7 +229,8 @@ export class Connection {
    */
   tick(): void {
     this.#ticksOver = this.#tooFast() ? this.#ticksOver + 1 : 0;
-    this.#frames = 0;
+    // One read brings thousands of small frames: what is over the limit counts in the next ticks.
+    this.#frames = Math.max(0, this.#frames - this.#limits.framesPerTick);
     if (this.#ticksOver === TICKS_UNTIL_TOLD) this.send(TOO_FAST);
     if (this.#ticksOver >= TICKS_UNTIL_CLOSED) {
       this.bye("TOO_FAST", ERRNO.TOO_FAST.text, "too_fast", LAST_WORD_MS);
