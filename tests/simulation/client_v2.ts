@@ -68,6 +68,8 @@ export class ClientV2 implements WireClient {
   #retryAfterMs = 0;
   #heardAt = 0;
   #waiting = false;
+  /** The connection whose server has to give a sign of life. */
+  #probed: Wire | undefined;
   #rest = "";
   #count = 0;
   /** The server's clock less ours, ms, when it was last told. */
@@ -88,6 +90,7 @@ export class ClientV2 implements WireClient {
     this.#outbox = new Outbox({ maxEntries: 100_000, maxUnits: 1e9, window });
     this.#sender = new Sender(this.#outbox, this.#clock, ACK_MS, {
       send: (text) => this.#send(text),
+      onSlow: (withinMs) => this.#probe(withinMs),
       onStalled: () => this.#drop("no acknowledgement in time"),
       moment: (now) =>
         this.#aheadMs === undefined ? undefined : { at: now + this.#aheadMs, seen: this.#seen },
@@ -209,6 +212,19 @@ export class ClientV2 implements WireClient {
       if (silent > 2.9 * tickMs) return this.#drop("the server has fallen silent");
       if (silent > 0.9 * tickMs) this.#request({ msgid: MSGID.PING });
       this.#watch(wire);
+    });
+  }
+
+  /** Asks the server for a sign of life, one question at a time. */
+  #probe(withinMs: number): void {
+    const { wire } = this;
+    if (wire === undefined || this.#probed === wire) return;
+    this.#probed = wire;
+    const askedAt = this.#world.scheduler.now;
+    this.#request({ msgid: MSGID.PING });
+    this.#clock.after(withinMs, () => {
+      if (this.#probed === wire) this.#probed = undefined;
+      if (this.wire === wire && this.#heardAt < askedAt) this.#drop("no sign of life");
     });
   }
 
