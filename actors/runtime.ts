@@ -289,6 +289,7 @@ export class ActorSystem {
     const now = this.clock.now();
     cell.restarts = cell.restarts.filter((at) => now - at < RESTART_WINDOW_MS);
     if (cell.escalate || cell.restarts.length >= MAX_RESTARTS) {
+      cell.mailbox.pause(); // nothing more reaches a state that is not to be trusted
       this.#events.onGiveUp(name, error);
       return;
     }
