@@ -49,6 +49,8 @@ export interface ConnectionLimits {
 
 /** How long a last word (BYE) may take to reach the socket, ms. */
 const LAST_WORD_MS = 1_000;
+/** How long a peer that was told may take to close, ms, before the socket is reset under it. */
+const LINGER_MS = 3_000;
 /** What a peer is told to wait that may come back, ms; each adds its own jitter. */
 const COME_BACK_MS = 1_000;
 /** Most bytes in one write to a v2 client: bounds the copy that joins pieces. */
@@ -346,13 +348,13 @@ export class Connection {
 
   /**
    * Closing with bytes unread would reset the connection, and the peer could lose the last word:
-   * what still comes is read and dropped until the peer closes, or LAST_WORD_MS are over.
+   * what still comes is read and dropped until the peer closes, or LINGER_MS are over.
    */
   #lastWordSaid(): void {
     this.#lingering = this.#socket.closeWrite !== undefined && !this.closed;
     this.close("ended_by_session");
     if (!this.#lingering) return;
-    this.#cancelLastWord = this.#after(LAST_WORD_MS, () => this.#closeSocket());
+    this.#cancelLastWord = this.#after(LINGER_MS, () => this.#closeSocket());
     this.#socket.closeWrite?.().catch(() => this.#closeSocket());
   }
 

@@ -35,7 +35,7 @@ const DRAIN_LEAST = 5;
 /** How long the frames in hand of a client that has to go may take, ms. */
 const LEAVE_MS = 2_000;
 /** How long the last clients may take to hang up after their BYE, and how often that is seen, ms. */
-const LINGER_MS = 500;
+const LINGER_MS = 3_000;
 const POLL_MS = 10;
 
 /** How often a missing PROXY header is worth a warning, ms. */

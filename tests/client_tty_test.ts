@@ -483,8 +483,13 @@ Deno.test("a password is changed, and an account deleted, without showing a pass
   await at.terminal.enter(next);
   await at.terminal.sees(/^! id or password is invalid/);
   await at.terminal.enter("/passwd");
-  for (const text of [PASSWORD, next, next]) {
-    await at.terminal.sees(/password( once more)?:$/);
+  const prompts = [
+    ["The old password:", PASSWORD],
+    ["The new password:", next],
+    ["The new password once more:", next],
+  ] as const;
+  for (const [prompt, text] of prompts) {
+    await at.terminal.input(prompt);
     await at.terminal.enter(text);
   }
   await at.terminal.sees(/The password is changed/);
