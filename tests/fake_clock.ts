@@ -37,7 +37,7 @@ export class FakeClock implements Clock {
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;
     for (;;) {
-      await settle();
+      await microtasks();
       const [next] = [...this.#timers]
         .filter((timer) => timer.at <= end)
         .sort((a, b) => a.at - b.at || a.order - b.order);
@@ -47,7 +47,7 @@ export class FakeClock implements Clock {
       next.fn();
     }
     this.#now = end;
-    await settle();
+    await microtasks();
   }
 }
 
