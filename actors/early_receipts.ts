@@ -1,7 +1,8 @@
 /**
- * Receipts that reach the store before their message does: the sender's thread posts the push first,
- * so that a recipient's thread can overtake its append. Forgotten, the pending row would outlive its
- * receipt and the message come again. Bounded: what is dropped costs one repeat.
+ * Receipts that reach the store before their message does, or while it is being committed: the
+ * sender's thread posts the push first, so that a recipient's thread can overtake its append.
+ * Forgotten, the pending row would outlive its receipt and the message come again. Bounded: what is
+ * dropped costs one repeat.
  */
 
 import type { Mid, UserId } from "./ports.ts";

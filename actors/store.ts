@@ -302,8 +302,14 @@ export class StoreActor implements Actor<StoreMessage> {
       if (outcome.status === "stored") {
         answer.stored.push(entry.n);
         if (outcome.pending.length === 0) continue;
-        answer.pending.push(entry.n, outcome.pending.length, ...outcome.pending);
-        this.#watch.add(entry.message.mid, outcome.pending, now);
+        const { mid } = entry.message;
+        const received = this.#early.take(mid); // while it was being committed
+        const pending = received.length === 0
+          ? outcome.pending
+          : outcome.pending.filter((user) => !received.includes(user));
+        if (pending.length === 0) continue;
+        answer.pending.push(entry.n, pending.length, ...pending);
+        this.#watch.add(mid, pending, now);
       } else {
         answer.others.push({ n: entry.n, outcome });
       }
