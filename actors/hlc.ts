@@ -83,6 +83,16 @@ export class HybridClock {
     else if (time === this.#time && counter > this.#counter) this.#counter = counter;
   }
 
+  /** Time of the latest id given or observed, epoch ms. */
+  get time(): number {
+    return this.#time;
+  }
+
+  /** Moves past every id of a time: what an earlier worker had pushed may be answered here. */
+  pass(time: number): void {
+    if (time > this.#time) this.#set(time + 1, 0);
+  }
+
   #suffix(): string {
     return Array.from(this.#random(ORIGIN_CHARS), (n) => ALPHABET.charAt(n & 31)).join("");
   }

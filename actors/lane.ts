@@ -55,6 +55,8 @@ export interface InLane {
   /** Pairs: conn, highest push number that the socket has taken (v1's receipt). */
   readonly written: Float64Array;
   readonly closed: readonly number[];
+  /** The latest `OutLane.time` of this worker, or of those before it. */
+  readonly time: number;
 }
 /** Columns of `InLane.frames`. */
 export const IN_COLUMNS = 4;
@@ -70,6 +72,8 @@ export interface OutLane {
    * replay, number of frames that are not finished.
    */
   readonly done: Float64Array;
+  /** Time of the worker's hybrid clock: at least that of every id it has pushed, epoch ms. */
+  readonly time: number;
 }
 /** Columns of `OutLane.done`. */
 export const DONE_COLUMNS = 3;

@@ -182,6 +182,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   /** A turn's frames. Never throws: a session that fails is closed, others go on. */
   receiveLane(lane: InLane): void {
     this.#cameAt = this.clock.now();
+    this.hlc.pass(lane.time);
     for (const opened of lane.opened) this.#open(opened);
     this.#receiveFrames(lane);
     const { written } = lane;
@@ -600,7 +601,8 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     }
     this.#touched.clear();
     const bytes = this.#bytes.take();
-    const data: OutLane = { memos: this.#memos, bytes, frames: this.#frames.take(), done };
+    const { time } = this.hlc;
+    const data: OutLane = { memos: this.#memos, bytes, frames: this.#frames.take(), done, time };
     this.#memos = [];
     this.#turn++;
     return { data, transfer: [bytes.buffer] };

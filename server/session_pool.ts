@@ -39,6 +39,8 @@ interface Seat {
   readonly index: number;
   /** Number of the last frame, over all its connections. */
   seq: number;
+  /** Time of its worker's hybrid clock; see `OutLane.time`. */
+  time: number;
   link: Link | undefined;
   bytes: TurnBytes;
   frames: Rows;
@@ -63,6 +65,7 @@ export class SessionPool {
       this.#seats.push({
         index,
         seq: 0,
+        time: 0,
         link: undefined,
         bytes: new TurnBytes(),
         frames: new Rows(1024),
@@ -161,6 +164,8 @@ export class SessionPool {
   /** A worker's turn: states, frames for sockets, and what is finished. */
   receiveLane(index: number, lane: OutLane): void {
     const { connections } = this;
+    const seat = this.#seat(index);
+    if (lane.time > seat.time) seat.time = lane.time;
     for (const memo of lane.memos) {
       const connection = connections.get(memo.conn);
       if (connection !== undefined) connection.memo = memo;
@@ -179,7 +184,7 @@ export class SessionPool {
     for (let i = 0; i < done.length; i += DONE_COLUMNS) {
       connections.get(done[i] ?? 0)?.finished(done[i + 1] ?? 0, done[i + 2] ?? 0);
     }
-    this.#release(this.#seat(index));
+    this.#release(seat);
   }
 
   #takeLane(seat: Seat): { data: InLane; transfer: Transferable[] } | undefined {
@@ -204,7 +209,7 @@ export class SessionPool {
     seat.closed = [];
     seat.written.clear();
     // The bytes are cloned, not transferred: they stay here until they are finished.
-    return { data: { opened, bytes, frames, written, closed }, transfer: [] };
+    return { data: { opened, bytes, frames, written, closed, time: seat.time }, transfer: [] };
   }
 
   /** Lets go of the oldest batches whose frames are all finished. Each row is passed once. */

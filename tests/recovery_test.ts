@@ -1,8 +1,9 @@
 /** What actors do after something near them has died: each case was found by the simulation. */
 
-import { assertEquals } from "@std/assert";
-import { midAt } from "../actors/hlc.ts";
-import { inlinePorts } from "../actors/link.ts";
+import { assert, assertEquals } from "@std/assert";
+import { HybridClock, midAt } from "../actors/hlc.ts";
+import type { InLane } from "../actors/lane.ts";
+import { inlinePorts, Link } from "../actors/link.ts";
 import type { BusPort, Claim, Clock, Message } from "../actors/ports.ts";
 import { PresenceWatch } from "../actors/presence.ts";
 import { pull } from "../actors/pull.ts";
@@ -11,6 +12,8 @@ import { ActorSystem } from "../actors/runtime.ts";
 import { Delivery, type Outlet, Session } from "../actors/session.ts";
 import { StoreActor } from "../actors/store.ts";
 import { packRow } from "../actors/store_protocol.ts";
+import { Connection } from "../server/connection.ts";
+import { SessionPool } from "../server/session_pool.ts";
 import { modelStore } from "./store_model.ts";
 
 const NOW = 1_700_000_000_000;
@@ -332,3 +335,51 @@ Deno.test("a new store takes nothing from a worker that has not sent what was lo
   await store.stop();
   main.close();
 });
+
+// ── clocks ──────────────────────────────────────────────────────────────────────────────────────
+
+Deno.test("what a new worker stamps sorts after all that the one before it had pushed", async () => {
+  const ahead = new HybridClock(() => NOW + 5_000); // has seen a message of a node that is ahead
+  const pushed = ahead.next();
+  const pool = new SessionPool(1);
+  const posted: InLane[] = [];
+  const attach = () =>
+    pool.attach(
+      0,
+      new Link({
+        post: ({ lane }) => posted.push(lane as InLane), // posted by our own pool
+        listen() {},
+        close() {},
+      }, queueMicrotask),
+    );
+  const none = new Float64Array();
+  attach();
+  pool.receiveLane(0, {
+    memos: [],
+    bytes: new Uint8Array(),
+    frames: none,
+    done: none,
+    time: ahead.time,
+  });
+
+  pool.detach(0);
+  attach();
+  pool.open(silentConnection(pool.nextConn()));
+  await settled();
+  const behind = new HybridClock(() => NOW);
+  for (const lane of posted) behind.pass(lane.time);
+
+  assert(behind.next() > pushed);
+});
+
+function silentConnection(conn: number): Connection {
+  const never = new Promise<never>(() => {});
+  return new Connection(
+    conn,
+    { read: () => never, write: () => never, close() {} },
+    "",
+    { maxQueuedBytes: 1, maxUnfinished: 1, framesPerTick: 0 },
+    { onFrame() {}, onWritten() {}, onClosed() {} },
+    () => NOW,
+  );
+}
