@@ -105,6 +105,7 @@ export class Session {
   refused: Refused | undefined;
 
   #finishedSeq = 0;
+  #awaited: { readonly seq: number; readonly resolve: () => void } | undefined;
   /** Frames whose chat is not yet durable, oldest first. */
   #open: number[] = [];
 
@@ -217,8 +218,17 @@ export class Session {
     this.#open.push(this.seq);
   }
 
+  /** Resolves when the chat of the frame in hand is durable or refused; one at a time. */
+  whenFinished(): Promise<void> {
+    return new Promise((resolve) => this.#awaited = { seq: this.seq, resolve });
+  }
+
   /** The chat of frame `seq` is durable or refused. */
   finishFrame(seq: number): void {
+    if (this.#awaited?.seq === seq) {
+      this.#awaited.resolve();
+      this.#awaited = undefined;
+    }
     const open = this.#open;
     if (open[0] === seq) open.shift();
     else {

@@ -34,7 +34,7 @@ import type { RegistryMessage, SessionCommand } from "./registry.ts";
 import { type PlaceCode, remotePlace, Replica, type ReplicaMessage } from "./replica.ts";
 import { type Parcel, type ParcelMessage, Router, workerThread } from "./router.ts";
 import type { Actor, ActorSystem, Ref } from "./runtime.ts";
-import { Delivery, type Frame, type Outlet, Session } from "./session.ts";
+import { Delivery, type Frame, type Outlet, Session, targetKey } from "./session.ts";
 import type { Outcomes } from "./store_protocol.ts";
 import { type Outcome, StoreClient, type Submission } from "./store_client.ts";
 import type { MessageTracer } from "./tracing.ts";
@@ -514,6 +514,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       case "duplicate": {
         this.meters.ack.observe(this.#cameAt - message.ts);
         this.#trace("store", message, message.from);
+        if (outcome.status === "duplicate") this.#observeFirst(session, message, outcome.mid);
         if (session.v === 1) return;
         this.meters.sent.inc(MSGID.CHAT_ACK);
         const mid = outcome.status === "stored" ? message.mid : outcome.mid;
@@ -543,6 +544,13 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       default:
         return outcome satisfies never;
     }
+  }
+
+  /** An earlier attempt was stored under its own `mid`: later messages sort after that one too. */
+  #observeFirst(session: Session, { toid, groupid }: Message, mid: Mid): void {
+    this.hlc.observe(mid);
+    const key = targetKey(toid, groupid);
+    if (mid > (session.lastSent(key) ?? "")) session.stamped(key, mid);
   }
 
   #refuseChat(

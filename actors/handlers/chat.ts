@@ -128,8 +128,7 @@ function chat(session: Session, draft: Draft, host: Host): Turn {
   const prev = session.lastSent(key);
   const ready = prev !== undefined &&
     (draft.groupid === 0 || host.groups.peek(draft.groupid) !== undefined);
-  if (ready) submit(session, draft, prev, key, host);
-  else return prepare(session, draft, key, host);
+  return ready ? submit(session, draft, prev, key, host) : prepare(session, draft, key, host);
 }
 
 /** First chat to a conversation: reads what the order of messages and a group's members rest on. */
@@ -146,7 +145,7 @@ async function prepare(session: Session, draft: Draft, key: number, host: Host):
   }
   if (session.user !== user || session.closed) return;
   checkOrder(session, draft, host); // an earlier one may have been put off meanwhile
-  submit(session, draft, prev, key, host);
+  await submit(session, draft, prev, key, host);
 }
 
 /** Loads the group, if there is one; returns the `mid` of the sender's previous message there. */
@@ -175,7 +174,7 @@ async function readFirst(
   return prev;
 }
 
-function submit(session: Session, draft: Draft, prev: string, key: number, host: Host): void {
+function submit(session: Session, draft: Draft, prev: string, key: number, host: Host): Turn {
   const { cid, toid, groupid, extra, req } = draft;
   const msg = draft.msg.isWellFormed() ? draft.msg : draft.msg.toWellFormed();
   const message = {
@@ -210,7 +209,11 @@ function submit(session: Session, draft: Draft, prev: string, key: number, host:
     }
   }
   session.stamped(key, message.mid);
+  // Another node may hold its first attempt still and store that: what this session stamps next must
+  // sort after it, whichever of the two is stored.
+  const outcome = draft.at === undefined ? undefined : session.whenFinished();
   host.submit(session, message, req, urgent, pushed);
+  return outcome;
 }
 
 function stamp({ at, seen = "" }: Draft, prev: string, host: Host): string {
