@@ -469,6 +469,38 @@ export const CASES: Record<string, (store: StorePort) => Promise<void>> = {
     for (const user of others) assertEquals(await store.pending(user, "", 9), []);
   },
 
+  async "what many ask for at once is each one's own, however much waits for some"(store) {
+    const users = [];
+    for (let i = 0; i < 70; i++) users.push(await newUser(store));
+    const [ann = 0, bob = 0] = users;
+    const group = await store.createGroup(ann, freshName("crowd"), "");
+    assert(group !== undefined);
+    const tokens = users.map((user) => `token-${user}`);
+    const end = Date.now() + 60_000;
+    for (const [i, user] of users.entries()) {
+      await store.addFriend(user, users[(i + 1) % users.length] ?? 0);
+      if (i % 3 === 0) await store.joinGroup(user, group);
+      await store.saveToken(tokens[i] ?? "", user, end, i % 2 === 0 ? "" : "laptop");
+    }
+    const many = Array.from({ length: 1_100 }, (_, i) => text({ from: ann, toid: bob, ts: i }));
+    const one = users.map((user, i) => text({ from: ann, toid: user, ts: 2_000 + i }));
+    await send(store, ...many);
+    await send(store, ...one);
+
+    const waiting = await Promise.all(users.map((user) => store.pending(user, "", 200)));
+    const contacts = await Promise.all(users.map((user) => store.contacts(user)));
+    const owners = await Promise.all(tokens.map((token) => store.tokenOwner(token, end - 1)));
+
+    for (const [i, user] of users.entries()) {
+      const mine = user === bob ? many.slice(0, 200) : one.slice(i, i + 1);
+      assertEquals(mids(waiting[i] ?? []), mids(mine));
+      assertEquals(contacts[i]?.friends.map(({ id }) => id), [users[(i + 1) % users.length]]);
+      assertEquals(contacts[i]?.groups.map(({ id }) => id), i % 3 === 0 ? [group] : []);
+      assertEquals(owners[i]?.id, i % 2 === 0 ? user : undefined);
+    }
+    assertEquals<unknown>(contacts[0]?.groups, [await store.group(group)]);
+  },
+
   async "an empty commit is no error"(store) {
     assertEquals(await store.commit([], []), []);
   },

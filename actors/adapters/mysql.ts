@@ -8,6 +8,7 @@
 
 import { type StorePort, StoreUnavailable, type UpkeepPort } from "../ports.ts";
 import { loadMigrations, type Migration, migrationsDir } from "./migrate.ts";
+import { MysqlArrivals } from "./mysql_arrivals.ts";
 import { Connections } from "./mysql_connections.ts";
 import { MysqlLink } from "./mysql_link.ts";
 import { migrateMysql } from "./mysql_migrate.ts";
@@ -81,19 +82,23 @@ class MysqlStore implements StorePort, UpkeepPort {
   readonly #link: MysqlLink;
   readonly #messages: MysqlMessages;
   readonly #people: MysqlPeople;
+  readonly #arrivals: MysqlArrivals;
   readonly #upkeep: MysqlUpkeep;
 
   constructor(link: MysqlLink, maxPending: number) {
     this.#link = link;
     this.#messages = new MysqlMessages(link, maxPending);
     this.#people = new MysqlPeople(link);
+    this.#arrivals = new MysqlArrivals(link);
     this.#upkeep = new MysqlUpkeep(link);
   }
 
   commit: StorePort["commit"] = (appends, receipts) => this.#messages.commit(appends, receipts);
 
-  pending: StorePort["pending"] = (user, after, limit) =>
-    this.#messages.pending(user, after, limit);
+  pending: StorePort["pending"] = async (user, after, limit) => {
+    const waiting = after === "" ? await this.#arrivals.waiting(user) : undefined;
+    return waiting?.slice(0, limit) ?? await this.#messages.pending(user, after, limit);
+  };
 
   lastMid: StorePort["lastMid"] = (from, toid, groupid) =>
     this.#messages.lastMid(from, toid, groupid);
@@ -121,7 +126,7 @@ class MysqlStore implements StorePort, UpkeepPort {
     return groups;
   };
 
-  contacts: StorePort["contacts"] = (user) => this.#people.contacts(user);
+  contacts: StorePort["contacts"] = (user) => this.#arrivals.contacts(user);
 
   addFriend: StorePort["addFriend"] = (user, friend, most) =>
     this.#people.addFriend(user, friend, most);
@@ -138,7 +143,7 @@ class MysqlStore implements StorePort, UpkeepPort {
     this.#people.saveToken(tokenId, user, expires, device);
 
   tokenOwner: StorePort["tokenOwner"] = (tokenId, now, device) =>
-    this.#people.tokenOwner(tokenId, now, device);
+    this.#arrivals.tokenOwner(tokenId, now, device);
 
   revokeToken: StorePort["revokeToken"] = (user, tokenId) =>
     this.#people.revokeToken(user, tokenId);

@@ -26,6 +26,7 @@ import {
   NOT_PERMITTED,
   receivedHere,
 } from "./batch.ts";
+import { MESSAGE } from "./mysql_columns.ts";
 import { change, type MysqlLink, type Param, rows, serverErrno } from "./mysql_link.ts";
 import { MultiRow } from "./mysql_multi.ts";
 import { MysqlMailboxes } from "./mysql_mailboxes.ts";
@@ -63,7 +64,6 @@ const BY_CID = new MultiRow(
   ")",
 );
 
-const MESSAGE = "m.mid, m.cid, m.sender, u.name, m.ts, m.toid, m.groupid, m.msg, m.extra";
 const PENDING = `SELECT ${MESSAGE} FROM offlinemessage o
   STRAIGHT_JOIN message m ON m.mid = o.mid STRAIGHT_JOIN user u ON u.id = m.sender
   WHERE o.userid = ? AND o.mid > ? ORDER BY o.mid LIMIT ?`;

@@ -7,7 +7,6 @@
 
 import type { Connection } from "mysql2/promise";
 import {
-  type ContactsRow,
   DELETED_NAME,
   type GroupId,
   type GroupRow,
@@ -16,9 +15,10 @@ import {
   type UserId,
   type UserRow,
 } from "../ports.ts";
+import { MEMBER } from "./mysql_columns.ts";
 import { change, type MysqlLink, rows, serverErrno } from "./mysql_link.ts";
 import { MultiRow } from "./mysql_multi.ts";
-import { deletedKey, groupRow, int, nameKey, person, type Row, str, userRow } from "./rows.ts";
+import { deletedKey, groupRow, int, nameKey, type Row, str, userRow } from "./rows.ts";
 
 /** A unique key exists. */
 export const DUPLICATE_KEY = 1062;
@@ -33,9 +33,6 @@ const USER = "SELECT id, name, password FROM user";
 const SET_HASH = "UPDATE user SET password = ? WHERE id = ? AND password <> ''";
 const LEFT = new MultiRow("UPDATE allgroup SET version = version + 1 WHERE id IN (", 1, ")");
 const GROUP = "SELECT id, groupname, groupdesc FROM allgroup";
-const MEMBER = "SELECT u.id, u.name, g.grouprole, g.groupid FROM groupuser g " +
-  "JOIN user u ON u.id = g.userid";
-const MINE = "(SELECT groupid FROM groupuser WHERE userid = ?)";
 
 export class MysqlPeople {
   readonly #link: MysqlLink;
@@ -101,28 +98,6 @@ export class MysqlPeople {
       const end = "UPDATE user SET name = ?, namekey = ?, password = '' WHERE id = ?";
       await change(connection, end, [DELETED_NAME, deletedKey(id), id]);
       return groups;
-    });
-  }
-
-  contacts(user: UserId): Promise<ContactsRow> {
-    return this.#link.session(async (connection) => {
-      const friends = await rows(
-        connection,
-        "SELECT u.id, u.name FROM friend f JOIN user u ON u.id = f.friendid " +
-          "WHERE f.userid = ? ORDER BY u.id",
-        [user],
-      );
-      const groups = await rows(connection, `${GROUP} WHERE id IN ${MINE} ORDER BY id`, [user]);
-      const fellows = groups.length === 0 ? [] : await rows(
-        connection,
-        `${MEMBER} WHERE g.groupid IN ${MINE} ORDER BY u.id`,
-        [user],
-      );
-      const members = Map.groupBy(fellows, (row) => int(row, "groupid"));
-      return {
-        friends: friends.map(person),
-        groups: groups.map((row) => groupRow(row, members.get(int(row, "id")) ?? [])),
-      };
     });
   }
 
@@ -223,19 +198,6 @@ export class MysqlPeople {
       "DELETE FROM token WHERE expires <= ? ORDER BY expires LIMIT ?",
       [Date.now(), `${MAX_PURGED}`],
     );
-  }
-
-  async tokenOwner(
-    tokenId: string,
-    now: number,
-    device = "",
-  ): Promise<PersonRow | undefined> {
-    const [row] = await this.#link.rows(
-      "SELECT u.id, u.name FROM token t JOIN user u ON u.id = t.userid " +
-        "WHERE t.id = ? AND t.expires > ? AND t.device = ? AND u.password <> ''",
-      [tokenId, now, device],
-    );
-    return row === undefined ? undefined : person(row);
   }
 
   async revokeToken(user: UserId, tokenId: string | undefined): Promise<void> {
