@@ -14,6 +14,7 @@ import { readProxyHeader } from "./proxied_socket.ts";
 import type { SessionPool } from "./session_pool.ts";
 import {
   type AcceptedSocket,
+  LISTEN_BACKLOG,
   readKeyPair,
   type SocketListener,
   TlsListener,
@@ -86,8 +87,9 @@ export class Gateway {
     const { host, port, tls } = this.#config;
     const pair = tls && readKeyPair(tls, host);
     try {
-      if (pair === undefined) this.#listener = Deno.listen({ hostname: host, port });
-      else {
+      if (pair === undefined) {
+        this.#listener = Deno.listen({ hostname: host, port, tcpBacklog: LISTEN_BACKLOG });
+      } else {
         this.#listener = this.#tls = await TlsListener.listen(
           host,
           port,

@@ -28,6 +28,11 @@ export interface SocketListener {
 
 /** How long a handshake may take, ms. */
 const HANDSHAKE_MS = 10_000;
+/**
+ * Connections that the system may hold for us: all of a dead node's users at once. Those that find no
+ * room try again after a second. Linux allows no more than net.core.somaxconn, 4,096 by default.
+ */
+export const LISTEN_BACKLOG = 4_096;
 /** Handshakes done and not accepted: accepting only waits for the event loop. */
 const MAX_DONE = 512;
 
@@ -97,7 +102,7 @@ export class TlsListener implements SocketListener {
   ): Promise<TlsListener> {
     const server = createServer({ ...pair, handshakeTimeout: HANDSHAKE_MS, noDelay: true });
     const listener = new TlsListener(server, mayStart);
-    server.listen(port, hostname);
+    server.listen({ port, host: hostname, backlog: LISTEN_BACKLOG });
     await once(server, "listening"); // rejects on an error
     return listener;
   }
