@@ -8,7 +8,8 @@ import { Accounts } from "./accounts.ts";
 import { Flows, type Party } from "./flows.ts";
 import { Loop } from "./loop.ts";
 import { cpuSeconds, machineBusySeconds, residentKib } from "./processes.ts";
-import { measureIdle, prepareLogins, prepareResumes, Storm, Visits } from "./sessions.ts";
+import { measureIdle, prepareLogins, prepareResumes, Visits } from "./sessions.ts";
+import { Storm } from "./storm.ts";
 import { parseSettings, type Settings } from "./settings.ts";
 
 const GATE_MS = 120_000;

@@ -1,6 +1,6 @@
 /**
- * Works about sessions rather than messages: log-in and RESUME rates, idle connections, and the
- * storm after a node's death. Each session is either waiting for one answer or silent.
+ * Works about sessions rather than messages: log-in and RESUME rates, and idle connections. Each
+ * session is either waiting for one answer or silent.
  */
 
 import { Accounts, type Answer } from "./accounts.ts";
@@ -14,10 +14,6 @@ const LOGIN_ACK = 2;
 const BYE = 21;
 /** Memory is read once it has stopped falling: the server collects garbage in between. */
 const SETTLE_MS = 3_000;
-/** A session of a storm that is refused or cut off tries again, this often at most. */
-const STORM_TRIES = 50;
-const STORM_PAUSE_MS = [50, 100, 200, 400, 800, 1_600, 2_000] as const;
-const STORM_LIMIT_MS = 60_000;
 
 /** What the works of this file find; durations in µs. */
 export interface SessionResult {
@@ -28,12 +24,14 @@ export interface SessionResult {
   readonly note: string;
 }
 
-function tokenOf(answer: Answer): string {
+/** The token of a LOGIN_ACK. */
+export function tokenOf(answer: Answer): string {
   if (typeof answer.token !== "string") throw new Error("LOGIN_ACK without a token");
   return answer.token;
 }
 
-function resumeFrame(token: string): Uint8Array<ArrayBuffer> {
+/** A RESUME request. */
+export function resumeFrame(token: string): Uint8Array<ArrayBuffer> {
   return frame(`{"msgid":16,"v":2,"token":${JSON.stringify(token)}}`);
 }
 
@@ -148,104 +146,4 @@ export function measureIdle(loop: Loop, settings: Settings): Record<string, numb
     rssAfterKib: afterKib,
     kibPerConnection: (afterKib - beforeKib) / settings.n,
   };
-}
-
-/** Sessions online on `port` when that node is killed: each resumes on `port2`. */
-export class Storm implements Owner {
-  readonly #tokens: string[] = [];
-  readonly #latency = new Histogram();
-  readonly #tries: number[] = [];
-  /** Sessions to begin again, and when; unsorted. */
-  readonly #due = new Map<number, number>();
-  #killedMs = 0;
-  #lost = 0;
-  #back = 0;
-  #refused = 0;
-  #givenUp = 0;
-  #note = "";
-
-  constructor(readonly loop: Loop, readonly settings: Settings) {}
-
-  /** Logs everyone in on `port`. */
-  prepare(): void {
-    const { port, n, setup } = this.settings;
-    const accounts = new Accounts(this.loop, true, setup);
-    const ids = accounts.register(port, n);
-    const links = accounts.login(ids, () => port, (i, answer) => {
-      this.#tokens[i] = tokenOf(answer);
-    });
-    links.forEach((link, i) => {
-      link.owner = this;
-      link.flow = i;
-    });
-  }
-
-  /** Kills the node and waits until everyone is back. */
-  run(): SessionResult & { readonly secondsUntilAllBack: number } {
-    this.#killedMs = performance.now();
-    Deno.kill(this.settings.kill, "SIGKILL");
-    const { n } = this.settings;
-    while (this.#back + this.#givenUp < n && performance.now() - this.#killedMs < STORM_LIMIT_MS) {
-      this.loop.turn(5);
-      const now = performance.now();
-      for (const [session, dueMs] of this.#due) {
-        if (dueMs > now) continue;
-        this.#due.delete(session);
-        this.#begin(session);
-      }
-    }
-    const elapsedS = (performance.now() - this.#killedMs) / 1000;
-    return {
-      done: this.#back,
-      refused: this.#refused,
-      perS: this.#back / elapsedS,
-      latency: this.#latency,
-      secondsUntilAllBack: this.#back === n ? elapsedS : -1,
-      note: this.#note,
-    };
-  }
-
-  #begin(session: number): void {
-    const link = this.loop.dial(this.settings.port2, this);
-    link.flow = session;
-    const request = resumeFrame(this.#tokens[session] ?? "");
-    this.loop.write(link, request, request.length);
-  }
-
-  #again(session: number): void {
-    const tries = (this.#tries[session] ?? 0) + 1;
-    this.#tries[session] = tries;
-    if (tries > STORM_TRIES) {
-      this.#givenUp++;
-      return;
-    }
-    const pauseMs = STORM_PAUSE_MS[Math.min(tries, STORM_PAUSE_MS.length) - 1] ?? 0;
-    this.#due.set(session, performance.now() + pauseMs * (0.5 + Math.random()));
-  }
-
-  onFrame(link: Link, buffer: Uint8Array, scanner: Scanner): void {
-    if (scanner.msgid !== LOGIN_ACK && scanner.msgid !== BYE) return;
-    if (scanner.msgid === LOGIN_ACK && scanner.errno === 0) {
-      this.#back++;
-      this.#latency.add((this.loop.nowMs - this.#killedMs) * 1000);
-      return;
-    }
-    this.#refused++;
-    this.#note ||= JSON.stringify(parseFrame(buffer, scanner)).slice(0, 160);
-    this.loop.close(link);
-    this.#again(link.flow);
-  }
-
-  onTurn(): void {}
-
-  onClosed(link: Link, why: string): void {
-    if (this.#lost < this.settings.n) {
-      // The killed node's sessions, each cut off once; with a spread they come back one by one.
-      const { spread, n } = this.settings;
-      this.#due.set(link.flow, this.#killedMs + spread * this.#lost++ / n);
-      return;
-    }
-    this.#note ||= why;
-    this.#again(link.flow);
-  }
 }

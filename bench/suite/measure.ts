@@ -51,6 +51,8 @@ const StormResult = z.object({
   refused: z.number(),
   secondsUntilAllBack: z.number(),
   latency: Distribution,
+  resumed: Distribution,
+  doubled: z.number(),
   note: z.string(),
 });
 
@@ -273,8 +275,12 @@ export async function measure(
       return {
         value: r.secondsUntilAllBack,
         delivery: r.latency,
-        failures: r.secondsUntilAllBack < 0 ? [`only ${r.done} came back: ${r.note}`] : [],
-        remark: `${r.refused} tries refused`,
+        ack: r.resumed,
+        failures: [
+          ...r.secondsUntilAllBack < 0 ? [`only ${r.done} came back: ${r.note}`] : [],
+          ...r.doubled > 0 ? [`${r.doubled} messages came twice`] : [],
+        ],
+        remark: `${Math.round(r.done / r.secondsUntilAllBack)} resumes/s, ${r.refused} refused`,
       };
     }
     default:

@@ -259,7 +259,7 @@ export const WORKLOADS: readonly Workload[] = [
   },
   {
     name: "storm-2000",
-    about: "a node is killed, its 2,000 sessions RESUME on the other",
+    about: "a node is killed, its 2,000 sessions RESUME on the other, a message waits for each",
     kind: "storm",
     work: "storm",
     flags: { n: 2_000, v: 2 },
