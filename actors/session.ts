@@ -195,8 +195,13 @@ export class Session {
   /**
    * The chat of frame `seq` was put off (TRY_LATER): later ones wait until it has come again.
    * Outcomes do not come in the order of the frames: the earliest one counts.
+   *
+   * What was stamped after it was put off with it. Were that still taken for its sender's last
+   * message, the chat that comes again would sort after it, and after replies to its own first
+   * attempt (G3): the last message that is stored has to be read.
    */
   putOff(cid: string, seq: number, now: number): void {
+    this.#sent = undefined;
     if (this.refused !== undefined && this.refused.seq < seq) return;
     this.refused = { cid, seq, until: now + REFUSED_FOR_MS };
   }

@@ -550,7 +550,8 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   #observeFirst(session: Session, { toid, groupid }: Message, mid: Mid): void {
     this.hlc.observe(mid);
     const key = targetKey(toid, groupid);
-    if (mid > (session.lastSent(key) ?? "")) session.stamped(key, mid);
+    const last = session.lastSent(key);
+    if (last !== undefined && mid > last) session.stamped(key, mid);
   }
 
   #refuseChat(

@@ -166,6 +166,16 @@ Deno.test("of chats that were put off the earliest has to come again first, also
   assertEquals(rebuilt.refused?.cid, "c1");
 });
 
+Deno.test("what was stamped after a chat that was put off is not taken for stored", () => {
+  const { bob } = session();
+  bob.stamped(7, "of the one put off");
+  bob.stamped(7, "of its next one, which shares its fate");
+
+  bob.putOff("c1", 11, NOW);
+
+  assertEquals(bob.lastSent(7), undefined); // else c1 would sort after that one when it comes again
+});
+
 Deno.test("while what waits cannot be read nothing newer goes out", async () => {
   const { clock, runTimers } = stoppedClock();
   const { bob, sent } = session();
