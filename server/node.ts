@@ -20,13 +20,14 @@ import { newTokenKey } from "../actors/tokens.ts";
 import { AdminOperations } from "./admin/operations.ts";
 import type { Config } from "./config.ts";
 import { Gateway } from "./gateway.ts";
-import { startInline } from "./inline.ts";
+import { InlineSessions } from "./inline.ts";
 import type { Log } from "./log.ts";
 import { type MeteredThread, Metrics } from "./metrics.ts";
 import { meterNode } from "./node_meter.ts";
 import { Readiness } from "./readiness.ts";
 import { SessionPool } from "./session_pool.ts";
 import type { SessionWorkerOptions } from "../actors/session_worker.ts";
+import { portOf } from "../actors/thread.ts";
 import { Threads } from "./threads.ts";
 
 /** Thread numbers beside the session workers (1 to 64). */
@@ -73,7 +74,6 @@ export interface NodeParts {
  */
 export async function startNode(config: Config, parts: NodeParts): Promise<ChatNode> {
   const { log, bus, onFatal } = parts;
-  const inline = config.workers === 0;
   const pool = new SessionPool(Math.max(1, config.workers));
   const threads = new Threads(log, onFatal);
   const meter = new Meter();
@@ -177,11 +177,11 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
   });
   const stopLag = measureLag(meter);
 
-  let stopInline: (() => Promise<void>) | undefined;
+  const inline = config.workers === 0 ? new InlineSessions(systemClock, log) : undefined;
   const releaseAll = async () => {
     stopLag();
+    inline?.stop();
     threads.close();
-    await stopInline?.();
     system.close();
     await bus.close();
   };
@@ -189,28 +189,16 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
     await bus.start(bridgeActor);
     const secret = async () =>
       String(await ask({ type: "call", op: "secret", args: ["token-key", newTokenKey()] }));
-    if (inline) {
-      stopInline = await startInline({
-        system,
-        clock: systemClock,
-        storeOptions,
-        passwordCost: config.passwordCost,
-        secret,
-        workerOptions: (key) => workerOptions(0, key),
-        linkSessions: (port) => linkSessions(0, port),
-        log,
-      });
-    } else {
-      await startThreads(config, {
-        threads,
-        system,
-        storeOptions,
-        secret,
-        workerOptions,
-        linkSessions,
-        pool,
-      });
-    }
+    await startThreads(config, {
+      threads,
+      system,
+      storeOptions,
+      secret,
+      workerOptions,
+      linkSessions,
+      pool,
+      inline,
+    });
     const address = await gateway.listen();
     log.debug("node started", { node: bus.node, workers: config.workers });
     const killWorker = (index: number) => threads.kill(workerThread(index));
@@ -232,12 +220,10 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
       metrics: () => metrics.scrape(),
       async stop() {
         await gateway.stop(config.drainMs, STOP_MS);
-        if (!inline) {
-          // Its last commit is done once it answers: reads wait for what was queued before them.
-          await ask({ type: "call", op: "lastMid", args: [0, 0, 0] }).catch((error) =>
-            log.warn("the store did not finish in time", { error: String(error) })
-          );
-        }
+        // Its last commit is done once it answers: reads wait for what was queued before them.
+        await ask({ type: "call", op: "lastMid", args: [0, 0, 0] }).catch((error) =>
+          log.warn("the store did not finish in time", { error: String(error) })
+        );
         await releaseAll();
       },
     };
@@ -255,11 +241,16 @@ interface ThreadParts {
   readonly workerOptions: (index: number, tokenKey: string) => SessionWorkerOptions;
   readonly linkSessions: (index: number, port: PortLike) => void;
   readonly pool: SessionPool;
+  /** Where sessions run without a thread of their own. */
+  readonly inline: InlineSessions | undefined;
 }
 
 async function startThreads(config: Config, parts: ThreadParts): Promise<void> {
-  const { threads, system, pool } = parts;
+  const { threads, system, pool, inline } = parts;
   const sessionThreads = [...pool.workers].map(workerThread);
+  if (inline !== undefined) {
+    threads.addInline(workerThread(0), (peer, port) => inline.link(peer, portOf(port)));
+  }
   await threads.start({
     thread: STORE_THREAD,
     name: "store",
@@ -285,6 +276,11 @@ async function startThreads(config: Config, parts: ThreadParts): Promise<void> {
     onDown: () => system.unlink(PASSWORD_THREAD),
   });
   const tokenKey = await parts.secret();
+  if (inline !== undefined) {
+    const options = parts.workerOptions(0, tokenKey);
+    await inline.start(options, (port) => parts.linkSessions(0, port));
+    return;
+  }
   for (const index of pool.workers) {
     await threads.start({
       thread: workerThread(index),

@@ -39,11 +39,16 @@ interface Running {
   startedAt: number;
 }
 
+/** Told of a port to a thread that has started (anew). */
+export type Introduce = (peer: ThreadId, port: MessagePort) => void;
+
 /** See the module's header. */
 export class Threads {
   readonly #log: Log;
   readonly #onFatal: (text: string) => void;
   readonly #threads = new Map<ThreadId, Running>();
+  /** Actor systems that have a thread number and run in the main thread. */
+  readonly #inline = new Map<ThreadId, Introduce>();
   /** Times each was started again, by name. */
   readonly restarts = new Map<string, number>();
   #closing = false;
@@ -52,6 +57,11 @@ export class Threads {
   constructor(log: Log, onFatal: (text: string) => void) {
     this.#log = log;
     this.#onFatal = onFatal;
+  }
+
+  /** `thread` runs in the main thread: whoever has it for a peer is introduced to it here. */
+  addInline(thread: ThreadId, introduce: Introduce): void {
+    this.#inline.set(thread, introduce);
   }
 
   /**
@@ -114,12 +124,11 @@ export class Threads {
     });
     const peers: { thread: ThreadId; port: MessagePort }[] = [];
     for (const peer of spec.peers) {
-      const other = this.#threads.get(peer)?.worker;
-      if (other === undefined) continue; // it introduces itself when it starts
+      const introduce = this.#introducer(peer);
+      if (introduce === undefined) continue; // it introduces itself when it starts
       const { port1, port2 } = new MessageChannel();
       peers.push({ thread: peer, port: port1 });
-      const introduction: ThreadPeer = { control: "peer", thread: spec.thread, port: port2 };
-      other.postMessage(introduction, [port2]);
+      introduce(spec.thread, port2);
     }
     const init: ThreadInit<unknown> = {
       control: "init",
@@ -138,6 +147,15 @@ export class Threads {
     };
     await ready;
     if (running.worker === worker) spec.onReady(port, restarted);
+  }
+
+  #introducer(to: ThreadId): Introduce | undefined {
+    const worker = this.#threads.get(to)?.worker;
+    if (worker === undefined) return this.#inline.get(to);
+    return (thread, port) => {
+      const introduction: ThreadPeer = { control: "peer", thread, port };
+      worker.postMessage(introduction, [port]);
+    };
   }
 
   #died(running: Running, worker: Worker, why: string): void {

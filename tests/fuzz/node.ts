@@ -3,16 +3,23 @@
  * sessions, registry and store of the server as they are, over sockets that are arrays.
  */
 
+import { argon2 } from "../../actors/adapters/argon2.ts";
 import { createLocalBus } from "../../actors/adapters/local_bus.ts";
+import { openStore } from "../../actors/adapters/open_store.ts";
 import { Guard, type GuardMessage } from "../../actors/guard.ts";
 import type { OutLane } from "../../actors/lane.ts";
+import { inlinePorts, type ThreadId } from "../../actors/link.ts";
+import { Meter } from "../../actors/meter.ts";
+import { PasswordActor, type PasswordMessage } from "../../actors/passwords.ts";
 import { systemClock } from "../../actors/ports.ts";
 import { Registry, type RegistryMessage } from "../../actors/registry.ts";
 import { workerThread } from "../../actors/router.ts";
 import { ActorSystem } from "../../actors/runtime.ts";
+import type { SessionWorkerOptions } from "../../actors/session_worker.ts";
+import { startStore } from "../../actors/store_service.ts";
 import { newTokenKey } from "../../actors/tokens.ts";
 import { Connection, type Socket } from "../../server/connection.ts";
-import { startInline } from "../../server/inline.ts";
+import { InlineSessions } from "../../server/inline.ts";
 import { PASSWORD_THREAD, STORE_THREAD } from "../../server/node.ts";
 import { SessionPool } from "../../server/session_pool.ts";
 
@@ -100,13 +107,8 @@ export class FuzzNode {
   #stop: () => Promise<void> = () => Promise.resolve();
 
   private constructor() {
-    const complain = (text: string) => void this.complaints.push(text);
     const { pool } = this;
-    this.#system = new ActorSystem(0, systemClock, {
-      onDeadLetter: () => {},
-      onCrash: (name, error) => complain(`${name} crashed: ${error}`),
-      onGiveUp: (name, error) => complain(`${name} was given up: ${error}`),
-    }, queueMicrotask);
+    this.#system = this.#makeSystem(0);
     this.#registry = new Registry(this.#system, {
       bus: createLocalBus(NODE),
       isOpen: (conn) => pool.connections.has(conn),
@@ -122,46 +124,59 @@ export class FuzzNode {
     system.spawn<RegistryMessage>("registry", () => node.#registry, { concurrency: 10_000 });
     const limits = { registrationsPerMinute: 0, failures: 0, exempt: () => true };
     system.spawn<GuardMessage>("guard", () => new Guard(systemClock, limits));
-    const complain = (event: string, fields?: Record<string, unknown>) =>
-      void node.complaints.push(`${event} ${JSON.stringify(fields)}`);
-    node.#stop = await startInline({
-      system,
-      clock: systemClock,
-      storeOptions: {
-        database: { sqlite: ":memory:" },
-        maxPending: MAX_PENDING,
-        historyDays: 0,
-        maxQueued: 100_000,
-      },
-      passwordCost: { memoryKib: 8, passes: 1 },
-      secret: () => Promise.resolve(newTokenKey()),
-      workerOptions: (tokenKey) => ({
-        index: 0,
-        workers: 1,
-        storeThread: STORE_THREAD,
-        passwordThread: PASSWORD_THREAD,
-        tokenKey,
-        settings: {
-          node: NODE,
-          nodeId: NODE,
-          heartbeatSeconds: 30,
-          tokenMs: 3_600_000,
-          maxGroup: 100,
-          maxStoreQueue: 100_000,
-          maxFriends: 100,
-        },
-      }),
-      linkSessions: (port) => {
-        const link = system.link(
-          workerThread(0),
-          port,
-          (lane) => node.pool.receiveLane(0, lane as OutLane),
-        );
-        node.pool.attach(0, link);
-      },
-      log: { debug() {}, info() {}, warn: complain, error: complain },
+    const complain = node.#complain;
+    const log = { debug() {}, info() {}, warn: complain, error: complain };
+    const sessions = new InlineSessions(systemClock, log);
+    const store = node.#makeSystem(STORE_THREAD);
+    const passwords = node.#makeSystem(PASSWORD_THREAD);
+    for (const peer of [store, passwords]) {
+      const [left, right] = inlinePorts(queueMicrotask);
+      sessions.link(peer.thread, left);
+      peer.link(workerThread(0), right);
+      const [here, there] = inlinePorts(queueMicrotask);
+      system.link(peer.thread, here);
+      peer.link(system.thread, there);
+    }
+    const port = await openStore({ sqlite: ":memory:" }, MAX_PENDING);
+    const options = { maxQueued: 100_000, maxPending: MAX_PENDING, historyDays: 0 };
+    startStore(
+      store,
+      port,
+      { ...options, database: { sqlite: ":memory:" } },
+      new Meter(),
+      complain,
+    );
+    passwords.spawn<PasswordMessage>(
+      "passwords",
+      () => new PasswordActor(argon2({ memoryKib: 8, passes: 1 })),
+    );
+    await sessions.start(sessionOptions(), (mainSide) => {
+      const link = system.link(
+        workerThread(0),
+        mainSide,
+        (lane) => node.pool.receiveLane(0, lane as OutLane),
+      );
+      node.pool.attach(0, link);
     });
+    node.#stop = async () => {
+      sessions.stop();
+      await store.stop("upkeep");
+      await store.stop("store");
+      for (const each of [passwords, store]) each.close();
+    };
     return node;
+  }
+
+  readonly #complain = (text: string, about?: unknown): void => {
+    this.complaints.push(`${text} ${JSON.stringify(about)}`);
+  };
+
+  #makeSystem(thread: ThreadId): ActorSystem {
+    return new ActorSystem(thread, systemClock, {
+      onDeadLetter: () => {},
+      onCrash: (name, error) => this.#complain(`${name} crashed: ${error}`),
+      onGiveUp: (name, error) => this.#complain(`${name} was given up: ${error}`),
+    }, queueMicrotask);
   }
 
   /** Users logged in. */
@@ -202,4 +217,23 @@ export class FuzzNode {
     await this.#stop();
     this.#system.close();
   }
+}
+
+function sessionOptions(): SessionWorkerOptions {
+  return {
+    index: 0,
+    workers: 1,
+    storeThread: STORE_THREAD,
+    passwordThread: PASSWORD_THREAD,
+    tokenKey: newTokenKey(),
+    settings: {
+      node: NODE,
+      nodeId: NODE,
+      heartbeatSeconds: 30,
+      tokenMs: 3_600_000,
+      maxGroup: 100,
+      maxStoreQueue: 100_000,
+      maxFriends: 100,
+    },
+  };
 }
