@@ -1,6 +1,7 @@
 /** What is measured: a server of this repository or the floor, each a process of its own. */
 
 import { fromFileUrl, join } from "@std/path";
+import { V8_FLAGS } from "../../server/node_command.ts";
 import { Program } from "./children.ts";
 
 const ROOT = fromFileUrl(new URL("../../", import.meta.url));
@@ -69,6 +70,7 @@ export async function startServer(
   const program = new Program("server", [
     "run",
     "--cached-only",
+    V8_FLAGS,
     ...(options.inspect ? ["--inspect=127.0.0.1:0"] : []),
     "--ignore-env",
     "--allow-env=CHAT_*",
