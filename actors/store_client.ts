@@ -45,6 +45,7 @@ export class StoreClient {
   readonly #onLate: (submission: Submission, user: UserId) => void;
   readonly #later: (fn: () => void) => void;
   readonly #waiting = new Map<number, Submission>();
+  #roomless: { readonly limit: number; readonly resolve: () => void }[] = [];
   #next = 1;
   #generation = 0;
   #rows: (string | number)[] = [];
@@ -71,6 +72,14 @@ export class StoreClient {
   /** Appends whose outcome is not known. */
   get waiting(): number {
     return this.#waiting.size;
+  }
+
+  /**
+   * Resolves when fewer than `limit` appends wait, in the order of asking. It has no deadline of its
+   * own: every append gets an outcome, a refusal when the database is away, and that makes room.
+   */
+  room(limit: number): Promise<void> {
+    return new Promise((resolve) => this.#roomless.push({ limit, resolve }));
   }
 
   /** Asks the store; rejects with ChatError TRY_LATER when it cannot answer in time. */
@@ -106,6 +115,18 @@ export class StoreClient {
     this.#pushLate(outcomes.pending);
     for (const n of outcomes.stored) this.#settle(n, STORED);
     for (const { n, outcome } of outcomes.others) this.#settle(n, outcome);
+    if (this.#roomless.length > 0) this.#makeRoom();
+  }
+
+  /** Whoever is let in appends only after this returns: so many that the limit holds. */
+  #makeRoom(): void {
+    let count = 0;
+    for (const { limit, resolve } of this.#roomless) {
+      if (this.#waiting.size + count >= limit) break;
+      count++;
+      resolve();
+    }
+    this.#roomless = this.#roomless.slice(count);
   }
 
   /** This worker, or the store's thread, is new: introduces itself and sends again what is open. */

@@ -137,7 +137,8 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
       heartbeatSeconds: config.heartbeatSeconds,
       tokenMs: TOKEN_MS,
       maxGroup: config.limits.groupMembers,
-      maxStoreQueue: config.limits.storeQueue,
+      // Each worker's share, so that together they stay within what the store takes.
+      maxStoreQueue: Math.ceil(config.limits.storeQueue / Math.max(1, config.workers)),
       maxFriends: config.limits.friends,
       windowUnits: Math.min(MAX_UNRECEIPTED_UNITS, config.limits.queuedBytes / 4),
     },

@@ -230,6 +230,36 @@ Deno.test("--max-store-queue: while the store cannot keep up more is put off at 
   });
 });
 
+Deno.test("--max-store-queue: who never sends again (v1) is read no further instead, and loses nothing", async () => {
+  const [flows, each] = [20, 200];
+  await using server = await TestServer.start({ workers: 2, flags: ["--max-store-queue", "500"] });
+  await using peers = new AsyncDisposableStack();
+  const pairs = await Promise.all(Array.from({ length: flows }, async (_, n) => {
+    const from = peers.use(await server.connect(1));
+    const to = peers.use(await server.connect(1));
+    await from.enter(`from${n}`);
+    return { from, to, id: await to.enter(`to${n}`) };
+  }));
+  const lock = new DatabaseSync(`${server.data}/chat.db`);
+  lock.exec("BEGIN IMMEDIATE");
+  const sending = pairs.map(async ({ from, id }, n) => {
+    for (let i = 0; i < each; i++) {
+      await from.send({ msgid: MSGID.ONE_CHAT, to: id, msg: `${n} ${i}` });
+    }
+  });
+  const first = await pairs[0]?.to.expect(MSGID.ONE_CHAT); // pushed although nothing is stored
+  lock.exec("ROLLBACK");
+  lock.close();
+
+  assertEquals(first?.msg, "0 0");
+  await Promise.all(sending);
+  for (const [n, { to }] of pairs.entries()) {
+    for (let i = n === 0 ? 1 : 0; i < each; i++) {
+      assertEquals((await to.expect(MSGID.ONE_CHAT)).msg, `${n} ${i}`);
+    }
+  }
+});
+
 Deno.test("--max-pending: a full mailbox refuses one-to-one messages for good and stops nobody else", async () => {
   await using server = await start("--max-pending", "3");
   await using alice = await server.connect();

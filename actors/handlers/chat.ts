@@ -121,6 +121,8 @@ export const typing: Handler<Typing> = (session, m, host) => {
 function chat(session: Session, draft: Draft, host: Host): Turn {
   checkOrder(session, draft, host);
   if (host.store.waiting >= host.settings.maxStoreQueue) {
+    // A v1 client never sends a message again: instead of being refused it is read no further.
+    if (session.v === 1) return whenRoom(session, draft, host);
     session.putOff(draft.cid, session.seq, host.clock.now());
     throw new ChatError("TRY_LATER", "the store is behind, try again later");
   }
@@ -129,6 +131,13 @@ function chat(session: Session, draft: Draft, host: Host): Turn {
   const ready = prev !== undefined &&
     (draft.groupid === 0 || host.groups.peek(draft.groupid) !== undefined);
   return ready ? submit(session, draft, prev, key, host) : prepare(session, draft, key, host);
+}
+
+/** The session's later frames wait in its mailbox, and the main thread reads no more of them. */
+async function whenRoom(session: Session, draft: Draft, host: Host): Promise<void> {
+  const { user } = session;
+  await host.store.room(host.settings.maxStoreQueue);
+  if (session.user === user) await chat(session, draft, host); // also when its client has gone
 }
 
 /** First chat to a conversation: reads what the order of messages and a group's members rest on. */
