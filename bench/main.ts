@@ -75,7 +75,7 @@ async function withTargets(
     return await use([externalTarget(options.against, options.pid)]);
   }
   const server = {
-    workers: options.workers,
+    workers: options.workers ?? workload.workers,
     ...(workload.passwordCost === undefined ? {} : { passwordCost: workload.passwordCost }),
   };
   if (workload.cluster) {

@@ -167,12 +167,19 @@ const HEAD = [
   "checks",
 ];
 
+function referenceOf(
+  { name, reference = name }: Workload,
+  references: ReadonlyMap<string, Reference>,
+): Reference | undefined {
+  return references.get(reference);
+}
+
 /** Rows as aligned text, then what each row's short cells could not say. */
 export function renderTable(
   rows: readonly Row[],
   references: ReadonlyMap<string, Reference>,
 ): string {
-  const table = [HEAD, ...rows.map((row) => cells(row, references.get(row.workload.name)))];
+  const table = [HEAD, ...rows.map((row) => cells(row, referenceOf(row.workload, references)))];
   const widths = HEAD.map((_, i) => Math.max(...table.map((line) => [...line[i] ?? ""].length)));
   const lines = table.map((line) =>
     line.map((cell, i) =>
@@ -185,7 +192,7 @@ export function renderTable(
     const { name, about } = row.workload;
     const s = summarise(row);
     const remarks = row.samples.flatMap((r) => r.remark === undefined ? [] : [r.remark]);
-    const reference = references.get(name);
+    const reference = referenceOf(row.workload, references);
     return [
       `${name}: ${about}`,
       ...remarks.map((remark) => `    ${remark}`),
