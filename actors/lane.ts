@@ -52,7 +52,9 @@ export interface InLane {
    * worker's connections, so that it grows with time.
    */
   readonly frames: Float64Array;
-  /** Pairs: conn, highest push number that the socket has taken (v1's receipt). */
+  /** When the first of the frames was read, epoch ms. */
+  readonly readAt: number;
+  /** Pairs: conn, highest push number that the socket has taken (v1's receipt; a traced push). */
   readonly written: Float64Array;
   readonly closed: readonly number[];
   /** The latest `OutLane.time` of this worker, or of those before it. */

@@ -47,7 +47,7 @@ export class Delivery {
 
 /** What a session does to the world; the host implements it. */
 export interface Outlet {
-  /** Sends a push; `pushNumber` is reported back when it is written (v1 only, else 0). */
+  /** Sends a push; `pushNumber` is to be reported back when it is written (v2: 0, it need not). */
   sendPush(session: Session, delivery: Delivery, pushNumber: number): void;
   /** `user` has received `delivery`. */
   received(user: UserId, mid: Mid, delivery: Delivery | undefined): void;
@@ -362,7 +362,12 @@ export class Session {
 
   /** The number of the frame that carries what was handed over. */
   handOverNumber(): number {
-    return this.#unwritten.length === 0 ? 0 : ++this.#pushNumber;
+    return this.#unwritten.length === 0 ? 0 : this.nextPushNumber();
+  }
+
+  /** A number for a frame whose writing is to be reported: greater than all before. */
+  nextPushNumber(): number {
+    return ++this.#pushNumber;
   }
 
   /**
@@ -475,7 +480,7 @@ export class Session {
       this.#units += delivery.text(2).length;
       this.#outlet.sendPush(this, delivery, 0);
     } else {
-      const number = ++this.#pushNumber;
+      const number = this.nextPushNumber();
       this.#awaitWriting(delivery, number);
       this.#outlet.sendPush(this, delivery, number);
     }

@@ -37,6 +37,7 @@ import type { Actor, ActorSystem, Ref } from "./runtime.ts";
 import { Delivery, type Frame, type Outlet, Session, targetKey } from "./session.ts";
 import type { Outcomes } from "./store_protocol.ts";
 import { type Outcome, StoreClient, type Submission } from "./store_client.ts";
+import { MessageSteps } from "./message_steps.ts";
 import type { MessageTracer } from "./tracing.ts";
 import { TokenSigner } from "./tokens.ts";
 
@@ -110,8 +111,10 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   #memos: SessionMemo[] = [];
   readonly #decoder = new TextDecoder("utf-8", { fatal: true });
   #checkAt = 0;
-  /** When this turn's frames or outcomes came, epoch ms. */
+  /** When this turn's frames or outcomes came, and when the first of the frames was read, epoch ms. */
   #cameAt = 0;
+  #readAt = 0;
+  readonly #steps: MessageSteps | undefined;
   #cancelCheck: (() => void) | undefined;
 
   constructor(system: ActorSystem, options: HostOptions) {
@@ -150,6 +153,10 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       system.ref<PasswordMessage>(options.passwordThread, "passwords"),
     );
     this.signer = new TokenSigner(options.tokenKey);
+    const { tracer, index, settings: { node } } = options;
+    if (tracer !== undefined) {
+      this.#steps = new MessageSteps(tracer, () => this.clock.now(), { node, worker: index });
+    }
     const meter = options.meter ?? new Meter();
     this.meters = new SessionMeters(meter);
     meter.gauge("chat_mailbox_messages", () => this.#waitingFrames(), "sessions");
@@ -182,12 +189,16 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   /** A turn's frames. Never throws: a session that fails is closed, others go on. */
   receiveLane(lane: InLane): void {
     this.#cameAt = this.clock.now();
+    this.#readAt = lane.readAt;
     this.hlc.pass(lane.time);
     for (const opened of lane.opened) this.#open(opened);
     this.#receiveFrames(lane);
     const { written } = lane;
     for (let i = 0; i < written.length; i += 2) {
-      this.#sessions.get(written[i] ?? 0)?.written(written[i + 1] ?? 0);
+      const conn = written[i] ?? 0;
+      const push = written[i + 1] ?? 0;
+      this.#sessions.get(conn)?.written(push);
+      this.#steps?.written(conn, push);
     }
     for (const conn of lane.closed) this.#close(conn);
   }
@@ -285,6 +296,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     session.closed = true;
     session.mailbox.clear();
     this.#sessions.delete(conn);
+    this.#steps?.forget(conn);
     this.#forget(session);
   }
 
@@ -411,6 +423,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     // it. But when the store falls behind, an unfinished frame is what slows a sender down.
     if (session.v === 2 || this.store.waiting >= SLOW_ABOVE) session.holdFrame();
     this.store.append({ session, seq: session.seq, req, message, urgent, pushed });
+    this.#steps?.received(message, this.#readAt);
   }
 
   remember(session: Session): void {
@@ -472,15 +485,25 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       delivery.encodedFor = key;
     }
     this.meters.sent.inc(delivery.message.groupid === 0 ? MSGID.ONE_CHAT : MSGID.GROUP_CHAT);
-    this.#frames.add4(session.conn, delivery.encodedAt, delivery.encodedBytes, pushNumber);
-    this.#trace("push", delivery.message, session.user);
+    const number = this.#steps === undefined
+      ? pushNumber
+      : this.#tracePush(this.#steps, session, delivery.message, pushNumber);
+    this.#frames.add4(session.conn, delivery.encodedAt, delivery.encodedBytes, number);
     this.#link?.touch();
+  }
+
+  #tracePush(steps: MessageSteps, session: Session, message: Message, pushNumber: number): number {
+    steps.done("push", message, session.user);
+    if (!steps.wantsWriting(message)) return pushNumber;
+    const number = pushNumber === 0 ? session.nextPushNumber() : pushNumber;
+    steps.writing(session.conn, number, message, session.user);
+    return number;
   }
 
   received(user: UserId, mid: Mid, delivery: Delivery | undefined): void {
     if (delivery !== undefined) {
       this.meters.deliveries.inc(delivery.live ? 0 : 1);
-      this.#trace("receipt", delivery.message, user);
+      this.#steps?.done("receipt", delivery.message, user);
       if (delivery.live) this.meters.delivery.observe(this.#cameAt - delivery.message.ts);
     }
     if (delivery === undefined || delivery.origin === 0) this.store.receipt(user, mid);
@@ -513,7 +536,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       case "stored":
       case "duplicate": {
         this.meters.ack.observe(this.#cameAt - message.ts);
-        this.#trace("store", message, message.from);
+        this.#steps?.done("store", message, message.from);
         if (outcome.status === "duplicate") this.#observeFirst(session, message, outcome.mid);
         if (session.v === 1) return;
         this.meters.sent.inc(MSGID.CHAT_ACK);
@@ -571,14 +594,6 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     const at = this.#bytes.length;
     this.#frames.add4(session.conn, at, this.#bytes.addText(text + "\n"), push);
     this.#link?.touch();
-  }
-
-  /** A step that ends now; it began when the message came. */
-  #trace(name: "store" | "push" | "receipt", { mid, ts }: Message, user: UserId): void {
-    const { tracer } = this.#options;
-    if (tracer === undefined) return;
-    const { settings: { node }, index } = this.#options;
-    tracer.step(mid, name, ts, this.clock.now(), { node, worker: index, user });
   }
 
   #count({ msgid, errno }: Answer): void {

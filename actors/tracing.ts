@@ -31,9 +31,14 @@ export class MessageTracer {
     this.#oneIn = oneIn;
   }
 
+  /** Whether a message is among those that are traced. */
+  traces(mid: Mid): boolean {
+    return isTraced(mid, this.#oneIn);
+  }
+
   /** Notes a step of a message, if that is traced. */
   step(mid: Mid, name: string, fromMs: number, toMs: number, about: SpanAttributes): void {
-    if (!isTraced(mid, this.#oneIn)) return;
+    if (!this.traces(mid)) return;
     this.#port.span(traceIdOf(mid), name, fromMs, Math.max(fromMs, toMs), { mid, ...about });
   }
 }

@@ -32,7 +32,7 @@ export type CloseReason =
 export interface ConnectionEvents {
   /** A complete frame; the bytes are borrowed. */
   onFrame(connection: Connection, bytes: Uint8Array, start: number, end: number): void;
-  /** The socket has taken all pushes up to this number (v1 only). */
+  /** The socket has taken all pushes up to this number (v2: where one of them has a number). */
   onWritten(connection: Connection, push: number): void;
   onClosed(connection: Connection, reason: CloseReason): void;
 }
@@ -387,9 +387,11 @@ export class Connection {
     }
     let count = 0;
     let total = 0;
+    let push = 0;
     for (const piece of this.#queue) {
       if (count > 0 && total + piece.bytes.length > MAX_WRITE_BYTES) break;
       total += piece.bytes.length;
+      if (piece.push !== 0) push = piece.push; // they grow; PUSH_CLOSE is the last
       count++;
     }
     const pieces = this.#queue.splice(0, count);
@@ -400,7 +402,7 @@ export class Connection {
       joined.set(piece.bytes, at);
       at += piece.bytes.length;
     }
-    this.#write(joined, pieces[pieces.length - 1]?.push ?? 0);
+    this.#write(joined, push);
   }
 
   #write(bytes: Uint8Array, push: number): void {

@@ -41,6 +41,8 @@ interface Seat {
   link: Link | undefined;
   bytes: TurnBytes;
   frames: Rows;
+  /** When the first of `frames` was read, epoch ms. */
+  readAt: number;
   opened: Opened[];
   written: Map<number, number>;
   closed: number[];
@@ -53,11 +55,16 @@ interface Seat {
 export class SessionPool {
   readonly connections = new Map<number, Connection>();
   readonly #seats: Seat[] = [];
+  readonly #now: () => number;
   #nextConn = 1;
   #dirty: Connection[] = [];
 
-  /** @param workers Session workers, 1 to 64. */
-  constructor(workers: number) {
+  /**
+   * @param workers Session workers, 1 to 64.
+   * @param now Epoch ms.
+   */
+  constructor(workers: number, now: () => number = Date.now) {
+    this.#now = now;
     for (let index = 0; index < workers; index++) {
       this.#seats.push({
         index,
@@ -66,6 +73,7 @@ export class SessionPool {
         link: undefined,
         bytes: new TurnBytes(),
         frames: new Rows(1024),
+        readAt: 0,
         opened: [],
         written: new Map(),
         closed: [],
@@ -132,6 +140,7 @@ export class SessionPool {
   /** A frame of a connection, in stream order. */
   frame(connection: Connection, bytes: Uint8Array, start: number, end: number): void {
     const seat = this.#seatOf(connection);
+    if (seat.frames.length === 0) seat.readAt = this.#now();
     seat.frames.add4(connection.conn, ++seat.seq, seat.bytes.length, end - start);
     connection.lastSeq = seat.seq;
     connection.unfinished++;
@@ -139,7 +148,7 @@ export class SessionPool {
     seat.link?.touch();
   }
 
-  /** A v1 socket has taken all pushes up to a number. */
+  /** A socket has taken all pushes up to a number. */
   written(connection: Connection, push: number): void {
     const seat = this.#seatOf(connection);
     seat.written.set(connection.conn, push);
@@ -198,12 +207,12 @@ export class SessionPool {
       written[at++] = conn;
       written[at++] = push;
     }
-    const { opened, closed } = seat;
+    const { opened, closed, readAt, time } = seat;
     seat.opened = [];
     seat.closed = [];
     seat.written.clear();
     // The bytes are cloned, not transferred: they stay here until they are finished.
-    return { data: { opened, bytes, frames, written, closed, time: seat.time }, transfer: [] };
+    return { data: { opened, bytes, frames, readAt, written, closed, time }, transfer: [] };
   }
 
   /** Lets go of the oldest batches whose frames are all finished. Each row is passed once. */

@@ -71,14 +71,15 @@ function attribute(span: Span, key: string): string | number | undefined {
 async function traced(sink: Sink, from: TestPeer, to: TestPeer): Promise<Span[]> {
   const { mid } = await from.chat(to.id, "follow me");
   await to.take(MSGID.ONE_CHAT);
-  await until(() => sink.of(mid).length >= 3);
+  const steps = ["push", "receipt", "receive", "store", "write"];
+  await until(() => sink.of(mid).length >= steps.length);
   const spans = sink.of(mid);
-  assertEquals(spans.map((span) => span.name).sort(), ["push", "receipt", "store"]);
+  assertEquals(spans.map((span) => span.name).sort(), steps);
   assertEquals(new Set(spans.map((span) => span.traceId)), new Set([traceIdOf(String(mid))]));
   return spans;
 }
 
-Deno.test("one message between two workers is one trace, from its arrival to its receipt", async () => {
+Deno.test("one message between two workers is one trace, from socket to socket and to its receipt", async () => {
   await using sink = new Sink();
   await using server = await TestServer.start({
     workers: 2,

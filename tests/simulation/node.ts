@@ -94,7 +94,7 @@ export class SimNode implements Owner {
     this.skew.ms = skewMs;
     this.bus = parts.bus(id);
     this.main = this.#thread(MAIN_THREAD, "main", "main");
-    this.pool = new SessionPool(parts.settings.workers);
+    this.pool = new SessionPool(parts.settings.workers, () => this.main.clock.now());
     this.#threads = this.#makeThreads();
     const { system, later } = this.main;
     const bridge: Ref<BridgeMessage> = system.ref(MAIN_THREAD, "bridge");
