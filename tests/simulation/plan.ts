@@ -35,6 +35,17 @@ export const PATH_STEPS: readonly string[] = [
   "net→client",
 ];
 
+/** Those that happen on some node, and those that a chat passes until it is stored. */
+export const NODE_STEPS = PATH_STEPS.filter((step) => step !== "bus");
+const STORING_STEPS = [
+  "net→main",
+  "main→sessions",
+  "sessions→store append",
+  "end of turn: store",
+  "db:arrive",
+  "db:durable",
+];
+
 /** Something that goes wrong at a time. `node` and `client` are indexes. */
 export type Fault =
   | { readonly kind: "crash"; readonly victim: Victim; readonly node: number }
@@ -132,7 +143,7 @@ export const LEASE_MS = 5_000;
 /** Longest a node stays frozen, ms: clients leave a silent one within 15 s, and find another. */
 const FROZEN_MS = 25_000;
 /** Of schedules with several nodes, those in which one is frozen. */
-const FREEZE_RATE = 0.3;
+const FREEZE_RATE = 0.35;
 
 /** The schedule of a seed. */
 export function planOf(seed: number): Plan {
@@ -297,20 +308,21 @@ function withFreeze(plan: Plan, r: Random): Plan {
   const at = r.between(300, 5_000);
   const spread = r.pick([0, 1, 50]);
   const says = [
-    ...Array.from({ length: r.int(2, 8) }, (_, i) => ({ at: at + i * spread, client, to })),
+    ...Array.from({ length: r.int(3, 12) }, (_, i) => ({ at: at + i * spread, client, to })),
     ...Array.from({ length: r.int(0, 3) }, () => ({ at: at + r.between(0, 20_000), client, to })),
   ];
-  const mostMs = r.between(3_000, FROZEN_MS);
+  const mostMs = r.chance(0.2) ? r.between(2_000, 8_000) : r.between(8_000, FROZEN_MS);
   return {
     ...plan,
+    clients: clients.map((planned, i) => i === client ? { ...planned, window: 64 } : planned),
     says: [...plan.says, ...says],
     freezes: [{
       at,
       client,
-      step: r.pick(PATH_STEPS.filter((step) => step !== "bus")),
+      step: r.pick(r.chance(0.5) ? STORING_STEPS : NODE_STEPS),
       nth: r.int(1, 10),
-      thawStep: r.pick(PATH_STEPS.filter((step) => step !== "bus")),
-      thawNth: Math.floor(r.logBetween(1, 40)),
+      thawStep: r.pick(r.chance(0.5) ? STORING_STEPS : NODE_STEPS),
+      thawNth: Math.floor(r.logBetween(1, 15)),
       mostMs,
       timersFirst: r.chance(0.5),
     }],
