@@ -219,12 +219,12 @@ export class World implements ClientWorld {
       });
       for (const [a, b] of friends) tables.addFriend(a + 1, b + 1);
     });
-    const noDedupe = this.#mutation?.noDedupe ?? false;
+    const { noDedupe = false, noSeen = false } = this.#mutation ?? {};
     clients.forEach((planned, i) => {
       const id = i + 1;
       const client = planned.version === 1
         ? new ClientV1(id, this)
-        : new ClientV2(id, this, { ...planned, noDedupe });
+        : new ClientV2(id, this, { ...planned, noDedupe, noSeen });
       this.clients.push(client);
     });
   }
