@@ -112,6 +112,11 @@ function following(mid: Mid): string {
     : encode(midTime(mid) + 1, TIME_CHARS) + encode(0, COUNTER_CHARS);
 }
 
+/** Whether `mid` may be a message's of today: a client's word of a later one would drag clocks along. */
+export function isCredible(mid: Mid, now: number): boolean {
+  return midTime(mid) <= now + MAX_RESENT_MS;
+}
+
 /** Time part of a `mid`: when it was stamped, epoch ms of the hybrid clock. */
 export function midTime(mid: Mid): number {
   return decode(mid, 0, TIME_CHARS);

@@ -167,7 +167,7 @@ export class Registry implements Actor<RegistryMessage> {
     if (this.#users.get(conn) !== user) return;
     this.#users.delete(conn);
     this.#ports.bus.release(user, conn);
-    if (this.#places.get(user) === conn) this.#set(user, 0);
+    if (this.#places.get(user) === conn) this.#notHere(user);
   }
 
   #evict(conn: number): void {
@@ -229,7 +229,7 @@ export class Registry implements Actor<RegistryMessage> {
         if (this.#users.get(m.conn) !== m.user) return;
         this.#evict(m.conn);
         this.#ports.bus.release(m.user, m.conn); // the bus forgets it; the newer entry stays
-        if (this.#places.get(m.user) === m.conn) this.#set(m.user, 0);
+        if (this.#places.get(m.user) === m.conn) this.#notHere(m.user);
         return;
       }
       case "hints":
@@ -287,7 +287,12 @@ export class Registry implements Actor<RegistryMessage> {
     }
     if (granted) return;
     this.#evict(conn);
-    this.#set(user, 0); // others hear that it is not here, then where it is
+    this.#notHere(user);
+  }
+
+  /** Others hear that a user is not here; another node may have stated before that it is there. */
+  #notHere(user: UserId): void {
+    this.#set(user, 0);
     this.#set(user, this.#elsewhere(user));
   }
 

@@ -66,7 +66,7 @@ const MAX_FRAMES = 4_096;
  * may take to answer, after the earliest that one may be stamped.
  */
 export const SETTLED_MS = MAX_RESENT_MS + 30_000;
-/** How long a client has to send a chat again that was put off before later ones are taken, ms. */
+/** How long a client has to send a chat again that was put off before a later one ends its session, ms. */
 const REFUSED_FOR_MS = 10_000;
 /** Receipts remembered, so that a row that is still to be deleted is not pushed again. */
 const MAX_REMEMBERED = 4_096;

@@ -569,12 +569,16 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     }
   }
 
-  /** An earlier attempt was stored under its own `mid`: later messages sort after that one too. */
-  #observeFirst(session: Session, { toid, groupid }: Message, mid: Mid): void {
+  /**
+   * An earlier attempt was stored under its own `mid`: what is stamped next follows that one. It must
+   * not follow ours, which is void, and may be later: the first attempts of what comes next may still
+   * be stored by another node, under ids that follow `mid`.
+   */
+  #observeFirst(session: Session, message: Message, mid: Mid): void {
     this.hlc.observe(mid);
-    const key = targetKey(toid, groupid);
-    const last = session.lastSent(key);
-    if (last !== undefined && mid > last) session.stamped(key, mid);
+    const key = targetKey(message.toid, message.groupid);
+    const last = session.lastSent(key); // none: it has to be read
+    if (last !== undefined && (mid > last || last === message.mid)) session.stamped(key, mid);
   }
 
   #refuseChat(

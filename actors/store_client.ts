@@ -48,6 +48,12 @@ export class StoreClient {
   #roomless: { readonly limit: number; readonly resolve: () => void }[] = [];
   #next = 1;
   #generation = 0;
+  /**
+   * Sessions that had appends on the way when the generation rose: what became of those is not known
+   * yet, and what follows them goes under the generation before, so that it is refused if they are.
+   */
+  readonly #doubtful = new Map<Session, Doubt>();
+  #rowsGeneration = 0;
   #rows: (string | number)[] = [];
   #urgent = false;
   #firstRow = 0;
@@ -94,6 +100,18 @@ export class StoreClient {
 
   /** Hands a message over with this turn's batch. */
   append(submission: Submission): void {
+    let generation = this.#generation;
+    if (this.#doubtful.size > 0) {
+      const doubt = this.#doubtful.get(submission.session);
+      if (doubt !== undefined) {
+        doubt.waiting++;
+        generation = doubt.generation;
+      }
+    }
+    if (generation !== this.#rowsGeneration) {
+      this.#flushRows();
+      this.#rowsGeneration = generation;
+    }
     const n = this.#next++;
     this.#waiting.set(n, submission);
     if (this.#rows.length === 0) this.#firstRow = n;
@@ -111,10 +129,12 @@ export class StoreClient {
   /** The store's answer; one for another run of this worker is not ours. */
   receive(outcomes: Outcomes): void {
     if (outcomes.run !== this.#run) return;
-    this.#generation = Math.max(this.#generation, outcomes.generation);
+    const before = this.#generation;
+    this.#generation = Math.max(before, outcomes.generation);
     this.#pushLate(outcomes.pending);
     for (const n of outcomes.stored) this.#settle(n, STORED);
     for (const { n, outcome } of outcomes.others) this.#settle(n, outcome);
+    if (this.#generation > before) this.#doubt(before);
     if (this.#roomless.length > 0) this.#makeRoom();
   }
 
@@ -132,7 +152,8 @@ export class StoreClient {
   /** This worker, or the store's thread, is new: introduces itself and sends again what is open. */
   attach(): void {
     this.#store.tell({ type: "attach", worker: this.#system.thread });
-    this.#generation = 0;
+    this.#generation = this.#rowsGeneration = 0;
+    this.#doubtful.clear();
     this.#rows = [];
     for (const [n, { message }] of this.#waiting) {
       const rows: (string | number)[] = [];
@@ -167,7 +188,21 @@ export class StoreClient {
     const submission = this.#waiting.get(n);
     if (submission === undefined) return;
     this.#waiting.delete(n);
+    if (this.#doubtful.size > 0) {
+      const doubt = this.#doubtful.get(submission.session);
+      if (doubt !== undefined && --doubt.waiting === 0) this.#doubtful.delete(submission.session);
+    }
     this.#onOutcome(submission, outcome);
+  }
+
+  /** @param generation The one under which what waits was sent, or one of the first of it. */
+  #doubt(generation: number): void {
+    for (const doubt of this.#doubtful.values()) doubt.waiting = 0;
+    for (const { session } of this.#waiting.values()) {
+      const doubt = this.#doubtful.get(session);
+      if (doubt !== undefined) doubt.waiting++;
+      else this.#doubtful.set(session, { generation, waiting: 1 });
+    }
   }
 
   #schedule(): void {
@@ -178,24 +213,33 @@ export class StoreClient {
 
   readonly #flush = (): void => {
     this.#scheduled = false;
-    if (this.#rows.length > 0) {
-      this.#store.tell({
-        type: "append",
-        worker: this.#system.thread,
-        run: this.#run,
-        generation: this.#generation,
-        first: this.#firstRow,
-        rows: this.#rows,
-        urgent: this.#urgent,
-      });
-      this.#urgent = false;
-      this.#rows = [];
-    }
+    this.#flushRows();
     if (this.#pairs.length > 0) {
       this.#store.tell({ type: "receipts", pairs: this.#pairs });
       this.#pairs = [];
     }
   };
+
+  #flushRows(): void {
+    if (this.#rows.length === 0) return;
+    this.#store.tell({
+      type: "append",
+      worker: this.#system.thread,
+      run: this.#run,
+      generation: this.#rowsGeneration,
+      first: this.#firstRow,
+      rows: this.#rows,
+      urgent: this.#urgent,
+    });
+    this.#urgent = false;
+    this.#rows = [];
+  }
+}
+
+/** Of a session: under which generation it sends, and how many outcomes have yet to come. */
+interface Doubt {
+  readonly generation: number;
+  waiting: number;
 }
 
 const STORED: Outcome = { status: "stored" };

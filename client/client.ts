@@ -108,6 +108,7 @@ export class Client implements AsyncIterable<ClientEvent> {
         this.#inbox.lost();
       },
       onMessage: (message) => this.#onMessage(message),
+      seen: () => this.#seen,
       onMalformed: (why) => this.report(4, `the server sent something malformed: ${why}`),
     });
     this.#sender = new Sender(this.#outbox, this.#clock, options.ackTimeoutMs ?? 15_000, {

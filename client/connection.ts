@@ -59,6 +59,8 @@ export interface ConnectionHandlers {
   onOffline(reason: string): void;
   /** A message that answers no request. */
   onMessage(message: ServerMessage): void;
+  /** The greatest `mid` that has come; "" for none. */
+  seen(): string;
   /** The server broke its protocol. */
   onMalformed(why: string): void;
 }
@@ -352,7 +354,14 @@ export class Connection {
     const login = resumed ? this.#credentials.login : how.login;
     this.#signIn = { req, resumed, login };
     const { want, device } = this.#options;
-    const common = { v: 2, want, ...(device !== "" && { device }), req };
+    const seen = this.#handlers.seen();
+    const common = {
+      v: 2,
+      want,
+      ...(device !== "" && { device }),
+      ...(seen !== "" && { seen }),
+      req,
+    };
     socket.send(
       resumed
         ? { msgid: MSGID.RESUME, token: how.token, ...common }

@@ -11,7 +11,8 @@ import { Registry } from "../actors/registry.ts";
 import { ActorSystem } from "../actors/runtime.ts";
 import { Delivery, type Outlet, Session } from "../actors/session.ts";
 import { StoreActor } from "../actors/store.ts";
-import { packRow } from "../actors/store_protocol.ts";
+import { StoreClient } from "../actors/store_client.ts";
+import { packRow, type StoreMessage } from "../actors/store_protocol.ts";
 import { Connection } from "../server/connection.ts";
 import { SessionPool } from "../server/session_pool.ts";
 import { modelStore } from "./store_model.ts";
@@ -344,6 +345,48 @@ Deno.test("a new store takes nothing from a worker that has not sent what was lo
   assertEquals(await port.lastMid(ANN, ANN, 0), midAt(NOW + 2));
   await store.stop();
   main.close();
+});
+
+Deno.test("what follows a chat of unknown outcome is sent so that it is refused if that one is", async () => {
+  const { clock } = stoppedClock();
+  const [worker, other] = [system(1, clock), system(100, clock)];
+  const [left, right] = inlinePorts(queueMicrotask);
+  worker.link(100, left);
+  other.link(1, right);
+  const appends: Extract<StoreMessage, { type: "append" }>[] = [];
+  other.spawn<StoreMessage>("store", () => ({
+    receive: (m) => void (m.type === "append" && appends.push(m)),
+  }));
+  const client = new StoreClient(worker, 100, queueMicrotask, () => {}, () => {});
+  const [first, second, third] = [session().bob, session().bob, session().bob];
+  const send = async (from: Session, n: number) => {
+    const { message: it } = message(n, n);
+    client.append({ session: from, seq: n, req: undefined, message: it, urgent: true, pushed: 9 });
+    await settled();
+  };
+  const refuse = (n: number) => {
+    const others = [{ n, outcome: { status: "try_later" } as const }];
+    const run = appends[0]?.run ?? "";
+    client.receive({ type: "outcomes", run, generation: 1, stored: [], pending: [], others });
+  };
+
+  await send(first, 1);
+  await send(second, 2);
+  refuse(1); // the second's is under way
+  await send(second, 3);
+  await send(third, 4);
+  refuse(2);
+  refuse(3);
+  await send(second, 5);
+
+  assertEquals(appends.map(({ first, generation }) => [first, generation]), [
+    [1, 0],
+    [2, 0],
+    [3, 0],
+    [4, 1],
+    [5, 1],
+  ]);
+  for (const each of [worker, other]) each.close();
 });
 
 // ── clocks ──────────────────────────────────────────────────────────────────────────────────────

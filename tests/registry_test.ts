@@ -211,6 +211,20 @@ Deno.test("a dead node's users are offline at once, those who came here since ar
   assertEquals([node.place(1), node.place(2)], [conn(5), 0]);
 });
 
+Deno.test("who leaves while another node states to have them is there, not gone", async () => {
+  const node = new Node("n");
+  await node.login(7, conn(1));
+  // The other's claim was lost, so the bus, when it is asked, says that they are here.
+  const message: PeerMessage = { t: "snapshot", seq: 1, list: [7, 1] };
+  const stated = node.tell({ type: "peer", from: "m", message });
+  await node.close(conn(1));
+  await stated;
+  assertEquals([node.place(7), node.entries.map.size], [remotePlace(0, 1), 0]);
+
+  await node.tell({ type: "peer", from: "m", message: { t: "changes", seq: 2, list: [7, -1] } });
+  assertEquals(node.place(7), 0);
+});
+
 /** Nodes whose messages to each other are in order, late, and may be lost. */
 class Network {
   readonly entries = new Entries();

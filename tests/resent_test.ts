@@ -51,6 +51,33 @@ Deno.test("what follows a message that was stamped again sorts after it, whateve
   assertLess(again, clock.next());
 });
 
+Deno.test("what is said after a login or RESUME sorts after what the client tells to have seen", async () => {
+  await using server = await TestServer.start();
+  await using alice = await server.connect();
+  const id = await alice.enter("alice");
+  const ahead = (ms: number) => new HybridClock(() => Date.now() + ms).next();
+  const [another, later, tomorrow] = [ahead(60_000), ahead(120_000), ahead(86_400_000)];
+  const said = async () => String((await alice.chat(id, "hello")).mid);
+  const before = await said();
+
+  await alice.ask({ msgid: MSGID.LOGOUT });
+  const { token } = await alice.login(id, undefined, { seen: another });
+  const afterLogin = await said();
+  await using second = await server.connect();
+  await second.ask({ msgid: MSGID.RESUME, v: 2, token, seen: later });
+  const afterResume = String((await second.chat(id, "hello again")).mid);
+  await using third = await server.connect();
+  await third.ask({ msgid: MSGID.RESUME, v: 2, token, seen: tomorrow });
+  const afterNonsense = String((await third.chat(id, "and again")).mid);
+
+  assertLess(before, another);
+  assertLess(another, afterLogin);
+  assertLess(afterLogin, later);
+  assertLess(later, afterResume);
+  assertLess(afterResume, afterNonsense);
+  assertLess(afterNonsense, tomorrow);
+});
+
 Deno.test("the server believes a first attempt of the last minutes, and no other", async () => {
   await using server = await TestServer.start();
   await using alice = await server.connect();

@@ -69,7 +69,8 @@ Deno.test("whatever dies whenever: nothing acknowledged is lost, doubled or reor
 
 for (const mutation of MUTATIONS) {
   Deno.test(`the simulation notices it when ${mutation.name}`, async () => {
-    const failed = await firstFailure(1, MUTATED_SCHEDULES, { mutation });
+    const { from = 1 } = mutation;
+    const failed = await firstFailure(from, MUTATED_SCHEDULES, { mutation });
 
     assert(failed !== undefined, `${MUTATED_SCHEDULES} schedules passed`);
   });

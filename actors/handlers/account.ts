@@ -13,7 +13,8 @@ import {
   type Resume,
   type Want,
 } from "@chat/wire/messages.ts";
-import type { ContactsRow, GroupRow, Message, PersonRow, UserId, UserRow } from "../ports.ts";
+import { isCredible } from "../hlc.ts";
+import type { ContactsRow, GroupRow, Message, Mid, PersonRow, UserId, UserRow } from "../ports.ts";
 import { pushTextV1 } from "../push_text.ts";
 import type { Replica } from "../replica.ts";
 import { Delivery, type Session } from "../session.ts";
@@ -51,6 +52,7 @@ export const login: Handler<Login> = async (session, m, host) => {
     : `id ${row?.id ?? id}`;
   const user = await prove(session, row, account, m.password, host);
   want(session, m.want);
+  passSeen(m.seen, host);
   await enter(session, user, { device: m.device ?? "", token: undefined }, false, host, m.req);
   upgradeHash(user, m.password, host);
 };
@@ -129,6 +131,7 @@ export const resume: Handler<Resume> = async (session, m, host) => {
     throw new ChatError("WRONG_CREDENTIALS", "the token is invalid or has expired: log in");
   }
   want(session, m.want);
+  passSeen(m.seen, host);
   const held = { token: m.token, tokenId: claims.tokenId };
   await enter(session, owner, { device: m.device ?? "", token: held }, true, host, m.req);
 };
@@ -164,6 +167,14 @@ export function echo(m: { readonly req?: string | number | undefined }): { req?:
 function want(session: Session, wants: readonly Want[] | undefined): void {
   session.wantsDelivered = wants?.includes("delivered") ?? false;
   session.wantsTyping = wants?.includes("typing") ?? false;
+}
+
+/**
+ * What a client has had may have been pushed by another node and not be stored yet: that node's clock
+ * may be ahead, and answers given here sort after it all the same (G3).
+ */
+function passSeen(seen: Mid | undefined, host: Host): void {
+  if (seen !== undefined && isCredible(seen, host.clock.now())) host.hlc.observe(seen);
 }
 
 /**

@@ -242,7 +242,12 @@ function stamp({ at, seen = "" }: Draft, prev: string, host: Host): string {
 function checkOrder(session: Session, draft: Draft, host: Host): void {
   const { refused } = session;
   if (refused === undefined) return;
-  if (draft.cid !== refused.cid && host.clock.now() < refused.until && session.v === 2) {
+  if (draft.cid !== refused.cid && session.v === 2) {
+    // However late, it may have been sent before its client heard of the refusal: this node or the
+    // network may have stood still. A client that gave the earlier one up begins anew.
+    if (host.clock.now() >= refused.until) {
+      host.close(session, "TRY_LATER", "an earlier message was put off and has not come again");
+    }
     throw new ChatError("TRY_LATER", "an earlier message was put off: send that again first");
   }
   session.refused = undefined;

@@ -124,6 +124,7 @@ export const LoginV2 = z.object({
   password,
   device: Device.optional(),
   want: z.array(Want).max(8).optional(),
+  seen: Mid.optional(), // the greatest that the client has had: what it says next sorts after it
   req,
 }).refine((m) => (m.id === undefined) !== (m.name === undefined), {
   error: "needs either id or name",
@@ -222,6 +223,7 @@ export const Resume = z.object({
   token: z.string().min(1).max(512),
   device: Device.optional(),
   want: z.array(Want).max(8).optional(),
+  seen: Mid.optional(), // as in LOGIN
   req,
 });
 export type Resume = z.infer<typeof Resume>;

@@ -37,6 +37,8 @@ export interface ClientSettings {
   readonly replyRate: number;
   /** Repeats are handed over: a defect that the checks must notice. */
   readonly noDedupe: boolean;
+  /** A login does not tell what has been seen: another. */
+  readonly noSeen: boolean;
 }
 
 /** See the module's header. */
@@ -193,10 +195,11 @@ export class ClientV2 implements WireClient {
 
   #logIn(): void {
     const { wire } = this;
+    const common = { v: 2, ...(this.#tellsSeen && { seen: this.#seen }) };
     this.#loginReq = this.#request(
       this.#token === undefined
-        ? { msgid: MSGID.LOGIN, v: 2, id: this.id, password: "pw" }
-        : { msgid: MSGID.RESUME, v: 2, token: this.#token },
+        ? { msgid: MSGID.LOGIN, ...common, id: this.id, password: "pw" }
+        : { msgid: MSGID.RESUME, ...common, token: this.#token },
     );
     this.#clock.after(LOGIN_MS, () => {
       if (this.wire === wire && !this.online) this.#drop("no answer to its login");
@@ -356,6 +359,10 @@ export class ClientV2 implements WireClient {
     if (repeat || this.#depthOf(key) >= MAX_DEPTH) return;
     if (!random.chance(this.#settings.replyRate)) return;
     this.#clock.after(random.between(0, 300), () => this.say(back, { key, mid }));
+  }
+
+  get #tellsSeen(): boolean {
+    return this.#seen !== "" && !this.#settings.noSeen;
   }
 
   #sawMid(mid: string): void {

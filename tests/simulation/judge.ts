@@ -8,7 +8,7 @@ import { remoteNodeIndex, remoteWorker } from "../../actors/replica.ts";
 import { WORKER_SPAN } from "../../actors/lane.ts";
 import type { Chat, Sight } from "./ledger.ts";
 import type { SimNode } from "./node.ts";
-import type { Fault } from "./plan.ts";
+import { type Fault, isCalm, type Plan } from "./plan.ts";
 import type { Client, World } from "./world.ts";
 
 /** What is not as it will be when everything has arrived; empty: the schedule is over. */
@@ -23,6 +23,7 @@ export function violations(world: World): string[] {
     ...wrongAcks(world),
     ...wrongSights(world),
     ...wrongOrder(world),
+    ...wrongHistory(world),
     ...wrongCauses(world),
   ];
 }
@@ -87,11 +88,7 @@ function* wrongPresence(world: World): Generator<string> {
     const entry = found === undefined || world.hub.isVoid(found) ? undefined : found;
     // A claim that the bus did not answer in time, or that a node that came back has undone, may
     // never be entered: the registries have it.
-    if (
-      entry === undefined && world.plan.faults.some(({ fault }) => DISTURBS_BUS.has(fault.kind))
-    ) {
-      continue;
-    }
+    if (entry === undefined && disturbsBus(world.plan)) continue;
     if (entry?.node !== place?.node.id || entry?.conn !== place?.conn) {
       yield `the bus has ${client.id} at ${entry?.node}:${entry?.conn}`;
     }
@@ -105,6 +102,18 @@ function* wrongPresence(world: World): Generator<string> {
 }
 
 const DISTURBS_BUS: ReadonlySet<Fault["kind"]> = new Set(["bus cut", "bus slow", "pause"]);
+
+function putsClockBack({ faults }: Plan): boolean {
+  return faults.some(({ fault }) => fault.kind === "clock step" && fault.ms < 0);
+}
+
+function stopsNode({ faults, freezes }: Plan): boolean {
+  return freezes.length > 0 || faults.some(({ fault }) => fault.kind === "pause");
+}
+
+function disturbsBus({ faults, freezes }: Plan): boolean {
+  return freezes.length > 0 || faults.some(({ fault }) => DISTURBS_BUS.has(fault.kind));
+}
 
 function* wrongAtNode(
   client: Client,
@@ -168,7 +177,7 @@ function* wrongSights({ ledger, plan, database }: World): Generator<string> {
     }
   }
   const overloaded = plan.maxQueued < 100; // what is put off is pushed again under a new mid
-  if (plan.faults.length > 0 || plan.stepCrashes.length > 0 || overloaded) return;
+  if (!isCalm(plan) || overloaded) return;
   for (const [user, sights] of ledger.seen) {
     if (new Set(sights.map((sight) => sight.key)).size < sights.length) {
       yield `${user} saw a message twice although nothing went wrong`;
@@ -198,6 +207,27 @@ function* wrongOrder({ ledger, plan }: World): Generator<string> {
       if (before !== undefined && before.n > chat.n) yield `${user} saw ${key} after ${before.key}`;
       else last.set(line, chat);
     }
+  }
+}
+
+/**
+ * G3: what one sender wrote to one conversation is stored in the order of sending. Not judged: when
+ * a node's clock was put back and a node was stopped. A client tells when it first sent by the clock
+ * it was told at its login; if that is put back, its repeats may sort after its next first attempt.
+ */
+function* wrongHistory({ ledger, plan, database }: World): Generator<string> {
+  if (putsClockBack(plan) && stopsNode(plan)) return;
+  const joined = new Set(plan.joins.map((join) => join.groupid));
+  const last = new Map<string, Chat>();
+  const messages = [...database.tables.messages.values()];
+  for (const { mid, msg } of messages.toSorted((a, b) => a.mid < b.mid ? -1 : 1)) {
+    const chat = ledger.chats.get(msg);
+    if (chat === undefined || joined.has(chat.groupid)) continue;
+    const line = `${chat.from} ${chat.toid} ${chat.groupid}`;
+    const before = last.get(line);
+    if (before !== undefined && before.n > chat.n) {
+      yield `${msg} (${mid}) is stored after ${before.key} (${before.ackedMid})`;
+    } else last.set(line, chat);
   }
 }
 

@@ -4,6 +4,7 @@
  */
 
 import type { RegistryMessage } from "../../actors/registry.ts";
+import type { Session } from "../../actors/session.ts";
 import type { SessionHost } from "../../actors/session_host.ts";
 import type { SimNode } from "./node.ts";
 import type { World } from "./world.ts";
@@ -11,8 +12,12 @@ import type { World } from "./world.ts";
 /** One way of breaking it. */
 export interface Mutation {
   readonly name: string;
+  /** The seed from which it is looked for, where few schedules notice it. @default 1 */
+  readonly from?: number;
   /** Recipients do not recognise repeats. */
   readonly noDedupe?: boolean;
+  /** Clients do not tell at a login what they have seen. */
+  readonly noSeen?: boolean;
   /** Changes the world before anything runs. */
   world?(world: World): void;
   /** Changes each run of a node before its threads start. */
@@ -57,6 +62,21 @@ export const MUTATIONS: readonly Mutation[] = [
     host: ({ hlc }) => hlc.observe = () => {},
   },
   {
+    name: "a chat sent again is not waited for",
+    host: (host) => eachSession(host, (session) => session.whenFinished = () => Promise.resolve()),
+  },
+  {
+    name: "what is stamped after a repeat follows its void id",
+    from: 6_001,
+    host: (host) => eachSession(host, keepingLatest),
+  },
+  {
+    name: "a chat that was put off is forgotten after a time",
+    from: 2_001,
+    host: (host) => eachSession(host, (session) => forgettingRefusal(session, host)),
+  },
+  { name: "a login does not tell what its client has seen", from: 19_001, noSeen: true },
+  {
     name: "a closed connection keeps its entry",
     node: (node) => ignore(node, "closed"),
   },
@@ -65,6 +85,29 @@ export const MUTATIONS: readonly Mutation[] = [
     node: (node) => ignore(node, "node_down"),
   },
 ];
+
+function eachSession(host: SessionHost, change: (session: Session) => void): void {
+  const startPull = host.startPull.bind(host);
+  host.startPull = (session) => {
+    change(session);
+    startPull(session);
+  };
+}
+
+function keepingLatest(session: Session): void {
+  const stamped = session.stamped.bind(session);
+  session.stamped = (key, mid) => {
+    if (mid > (session.lastSent(key) ?? "")) stamped(key, mid);
+  };
+}
+
+function forgettingRefusal(session: Session, { clock }: SessionHost): void {
+  let { refused } = session;
+  Object.defineProperty(session, "refused", {
+    get: () => refused !== undefined && clock.now() >= refused.until ? undefined : refused,
+    set: (value: Session["refused"]) => refused = value,
+  });
+}
 
 function ignore({ registry }: SimNode, type: RegistryMessage["type"]): void {
   const receive = registry.receive.bind(registry);

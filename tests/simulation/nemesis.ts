@@ -1,6 +1,7 @@
 /** Carries a plan's faults out on a world: at their times, or right after steps of the delivery path. */
 
 import type { Fault, Plan, StepCrash, Victim } from "./plan.ts";
+import { Freezer } from "./freezer.ts";
 import type { Random } from "./random.ts";
 import { NOBODY, type Owner } from "./scheduler.ts";
 import { SimThread } from "./thread.ts";
@@ -12,6 +13,7 @@ export class Nemesis {
   faults = 0;
   /** Steps after which something was crashed: `step/victim`. */
   readonly crashedAfter = new Set<string>();
+  readonly freezer: Freezer;
   readonly #world: World;
   readonly #plan: Plan;
   readonly #random: Random;
@@ -28,12 +30,17 @@ export class Nemesis {
     for (const { at, fault } of plan.faults) {
       scheduler.at(at, NOBODY, "plan", () => this.#inflict(fault));
     }
-    scheduler.onStep = (step, place) => this.#stepped(step, place);
+    this.freezer = new Freezer(world);
+    scheduler.onStep = (step, place) => {
+      this.#stepped(step, place);
+      this.freezer.stepped(step, place);
+    };
   }
 
   /** Ends it: the database, the bus and the network work from now on, and dead nodes start. */
   heal(): void {
     this.#over = true;
+    this.freezer.end();
     const { database, hub, nodes, clients } = this.#world;
     database.down = false;
     database.faults.refuse = database.faults.loseAnswer = 0;

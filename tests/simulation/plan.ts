@@ -35,6 +35,17 @@ export const PATH_STEPS: readonly string[] = [
   "net→client",
 ];
 
+/** Those that happen on some node, and those that a chat passes until it is stored. */
+export const NODE_STEPS = PATH_STEPS.filter((step) => step !== "bus");
+const STORING_STEPS = [
+  "net→main",
+  "main→sessions",
+  "sessions→store append",
+  "end of turn: store",
+  "db:arrive",
+  "db:durable",
+];
+
 /** Something that goes wrong at a time. `node` and `client` are indexes. */
 export type Fault =
   | { readonly kind: "crash"; readonly victim: Victim; readonly node: number }
@@ -56,6 +67,23 @@ export interface StepCrash {
   readonly step: string;
   readonly nth: number;
   readonly victim: Victim;
+}
+
+/**
+ * The node that `client` is connected to is frozen right after the `nth` occurrence of `step` there
+ * from `at` on. Once one of its clients is back elsewhere, it goes on right after the `thawNth`
+ * occurrence of `thawStep` on another node; at the latest `mostMs` after it was frozen.
+ */
+export interface Freeze {
+  readonly at: number;
+  readonly client: number;
+  readonly step: string;
+  readonly nth: number;
+  readonly thawStep: string;
+  readonly thawNth: number;
+  readonly mostMs: number;
+  /** Its timers run before what has come meanwhile. */
+  readonly timersFirst: boolean;
 }
 
 /** A client of a schedule. Its user id is its index plus 1. */
@@ -100,6 +128,7 @@ export interface Plan {
   }[];
   readonly faults: readonly { readonly at: number; readonly fault: Fault }[];
   readonly stepCrashes: readonly StepCrash[];
+  readonly freezes: readonly Freeze[];
   /** When faults end and everybody comes back, virtual ms. */
   readonly healAt: number;
   /** When the last planned chat is sent, ms; possibly after the faults. */
@@ -111,8 +140,22 @@ export interface Plan {
 /** Leases of nodes on the hub, ms. */
 export const LEASE_MS = 5_000;
 
+/** Longest a node stays frozen, ms: clients leave a silent one within 15 s, and find another. */
+const FROZEN_MS = 25_000;
+/** Of schedules with several nodes, those in which one is frozen. */
+const FREEZE_RATE = 0.35;
+
 /** The schedule of a seed. */
 export function planOf(seed: number): Plan {
+  return withFreeze(basePlan(seed), new Random(seed ^ 0x2c1b3c6d));
+}
+
+/** Whether nothing is made to go wrong. */
+export function isCalm({ faults, stepCrashes, freezes }: Plan): boolean {
+  return faults.length + stepCrashes.length + freezes.length === 0;
+}
+
+function basePlan(seed: number): Plan {
   const r = new Random(seed);
   const nodes = r.pick([1, 1, 2, 2, 3]);
   const gapMs = r.chance(0.12) ? r.between(31_000, 45_000) : 0;
@@ -156,6 +199,7 @@ export function planOf(seed: number): Plan {
       : [],
     faults,
     stepCrashes: calm ? [] : planStepCrashes(r, nodes),
+    freezes: [],
     healAt: faults.reduce(
       (end, { at, fault }) => fault.kind === "pause" ? Math.max(end, at + fault.ms) : end,
       healAt,
@@ -244,4 +288,45 @@ function planStepCrashes(r: Random, nodes: number): StepCrash[] {
     nth: Math.floor(r.logBetween(1, 80)),
     victim: r.pick(VICTIMS),
   }));
+}
+
+/**
+ * Perhaps freezes a node while somebody there has several chats to one conversation under way, and
+ * goes on writing.
+ */
+function withFreeze(plan: Plan, r: Random): Plan {
+  const { clients, groups } = plan;
+  const writers = [...clients.keys()].filter((i) => {
+    const { version, startsAt } = clients[i] ?? {};
+    return version === 2 && startsAt !== undefined && startsAt < 1_000;
+  });
+  if (plan.nodes === 1 || writers.length === 0 || !r.chance(FREEZE_RATE)) return plan;
+  const client = r.pick(writers);
+  const to = groups.length > 0 && r.chance(0.3)
+    ? { toid: 0, groupid: r.int(1, groups.length) }
+    : { toid: r.int(1, clients.length), groupid: 0 };
+  const at = r.between(300, 5_000);
+  const spread = r.pick([0, 1, 50]);
+  const says = [
+    ...Array.from({ length: r.int(3, 12) }, (_, i) => ({ at: at + i * spread, client, to })),
+    ...Array.from({ length: r.int(0, 3) }, () => ({ at: at + r.between(0, 20_000), client, to })),
+  ];
+  const mostMs = r.chance(0.2) ? r.between(2_000, 8_000) : r.between(8_000, FROZEN_MS);
+  return {
+    ...plan,
+    clients: clients.map((planned, i) => i === client ? { ...planned, window: 64 } : planned),
+    says: [...plan.says, ...says],
+    freezes: [{
+      at,
+      client,
+      step: r.pick(r.chance(0.5) ? STORING_STEPS : NODE_STEPS),
+      nth: r.int(1, 10),
+      thawStep: r.pick(r.chance(0.5) ? STORING_STEPS : NODE_STEPS),
+      thawNth: Math.floor(r.logBetween(1, 15)),
+      mostMs,
+      timersFirst: r.chance(0.5),
+    }],
+    healAt: Math.max(plan.healAt, at + mostMs + 2_000),
+    lastSayAt: Math.max(plan.lastSayAt, ...says.map((say) => say.at)),
+  };
 }

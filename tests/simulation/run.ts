@@ -25,6 +25,7 @@ export interface Result {
   /** From the end of the faults until everything had arrived, ms. */
   readonly finishedInMs: number;
   readonly crashedAfter: ReadonlySet<string>;
+  readonly thawedAfter: ReadonlySet<string>;
   readonly trace: readonly string[];
 }
 
@@ -68,11 +69,12 @@ export async function runSchedule(seed: number, options: RunOptions = {}): Promi
     plan,
     violations: [...violations(world), ...stuck],
     steps: scheduler.steps,
-    faults: world.nemesis.faults,
+    faults: world.nemesis.faults + world.nemesis.freezer.count,
     messages: database.tables.messages.size,
     sights: countSights(ledger.seen),
     finishedInMs,
     crashedAfter: world.nemesis.crashedAfter,
+    thawedAfter: world.nemesis.freezer.thawedAfter,
     trace: world.trace.lines,
   };
 }

@@ -12,7 +12,7 @@ import type { Clock } from "../../actors/ports.ts";
 export interface Owner {
   /** Once false, its events are dropped. */
   readonly alive: boolean;
-  /** Its events wait until then, virtual ms: a stopped process. */
+  /** Its events wait until then, virtual ms: a stopped process. Infinity: until `release`. */
   readonly pausedUntil: number;
 }
 
@@ -28,10 +28,13 @@ export const EPOCH_MS = 1_700_000_000_000;
  */
 const SETTLE_ROUNDS = 12;
 
+/** More than any virtual time, ms: what is due so much earlier comes first, in its own order. */
+const FIRST_MS = 1e7;
+
 interface Event {
   /** When it runs: when it is due, or later if its owner is stopped then. */
   time: number;
-  readonly due: number;
+  due: number;
   readonly order: number;
   readonly owner: Owner;
   readonly place: Owner;
@@ -87,6 +90,20 @@ export class Scheduler {
     };
   }
 
+  /**
+   * Owners that had been stopped without an end go on: what waits for them is due.
+   * @param timersFirst An event loop may look at timers before what has come meanwhile, or after it.
+   */
+  release(timersFirst: boolean): void {
+    for (const event of this.#heap.splice(0)) {
+      if (event.time === Infinity && event.owner.pausedUntil <= this.now) {
+        event.time = this.now;
+        if (timersFirst && event.label === "timer") event.due -= FIRST_MS;
+      }
+      this.#push(event);
+    }
+  }
+
   /** Makes {@linkcode run} return after the present step. */
   stop(): void {
     this.#stopped = true;
@@ -122,11 +139,16 @@ export class Scheduler {
     while (this.#laters.length > 0) {
       const laters = this.#laters;
       this.#laters = [];
-      for (const later of laters) {
-        if (!later.owner.alive) continue;
-        later.run();
+      for (const { owner, label, run } of laters) {
+        if (!owner.alive) continue;
+        if (owner.pausedUntil > this.now) { // stopped in the midst of its turn
+          const [time, due, order] = [owner.pausedUntil, this.now - 2 * FIRST_MS, this.#order++];
+          this.#push({ time, due, order, owner, place: owner, label, run });
+          continue;
+        }
+        run();
         await this.#settle();
-        this.#stepped(later.label, later.owner);
+        this.#stepped(label, owner);
       }
     }
   }

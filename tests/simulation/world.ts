@@ -14,7 +14,7 @@ import type { Mutation } from "./mutations.ts";
 import { Wire, type WireClient } from "./network.ts";
 import { type NodeParts, SimNode } from "./node.ts";
 import { Nemesis } from "./nemesis.ts";
-import { LEASE_MS, type Plan } from "./plan.ts";
+import { isCalm, LEASE_MS, type Plan } from "./plan.ts";
 import { Random } from "./random.ts";
 import { NOBODY, Scheduler } from "./scheduler.ts";
 import { Trace } from "./trace.ts";
@@ -144,8 +144,9 @@ export class World implements ClientWorld {
   }
 
   loggedIn(client: Client): void {
-    const { faults, stepCrashes, maxQueued, windowUnits } = this.plan;
-    const calm = faults.length === 0 && stepCrashes.length === 0 && maxQueued > 100;
+    this.nemesis.freezer.loggedIn(client);
+    const { maxQueued, windowUnits } = this.plan;
+    const calm = isCalm(this.plan) && maxQueued > 100;
     if (!this.healed && !calm) return;
     const limitMs = windowUnits < 10_000 ? HAND_OVER_IN_STEPS_MS : HAND_OVER_MS;
     const { wire } = client;
@@ -218,12 +219,12 @@ export class World implements ClientWorld {
       });
       for (const [a, b] of friends) tables.addFriend(a + 1, b + 1);
     });
-    const noDedupe = this.#mutation?.noDedupe ?? false;
+    const { noDedupe = false, noSeen = false } = this.#mutation ?? {};
     clients.forEach((planned, i) => {
       const id = i + 1;
       const client = planned.version === 1
         ? new ClientV1(id, this)
-        : new ClientV2(id, this, { ...planned, noDedupe });
+        : new ClientV2(id, this, { ...planned, noDedupe, noSeen });
       this.clients.push(client);
     });
   }
