@@ -8,25 +8,15 @@ import type { Clock } from "./clock.ts";
 import type { Invocation } from "./command_table.ts";
 import { helpLines, idOrName } from "./commands.ts";
 import { OPTIONS } from "./complete.ts";
-import { oldestMid } from "./conversation.ts";
-import { keyOf, resolve, titleOf } from "./directory.ts";
+import { conversationOf, isPersonal, oldestMid } from "./conversation.ts";
+import { keyOf, resolve, targetOfKey, titleOf } from "./directory.ts";
 import { ConnectionLost } from "./errors.ts";
 import type { ClientEvent, Message, Target } from "./events.ts";
+import { messageLine } from "./lines.ts";
 import type { Profile, ProfileData } from "./profile.ts";
 import { inWords } from "./script_output.ts";
-import {
-  type Action,
-  conversationOf,
-  currentOf,
-  firstUnread,
-  INITIAL,
-  isPersonal,
-  neighbour,
-  reduce,
-  type State,
-  targetOfKey,
-} from "./state.ts";
-import { messageLine } from "./lines.ts";
+import { type Action, reduce } from "./reducer.ts";
+import { currentOf, firstUnread, INITIAL, neighbour, type State } from "./state.ts";
 import { safeLine, truncate } from "./text.ts";
 
 /** Messages in a page of history. */

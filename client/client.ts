@@ -10,7 +10,7 @@
 import { type LoginAck, MSGID, type ServerMessage } from "@chat/wire/messages.ts";
 import { refused, unexpected } from "./answers.ts";
 import { type Clock, pause, systemClock } from "./clock.ts";
-import { Composer, targetOf } from "./compose.ts";
+import { Composer } from "./compose.ts";
 import { Connection, type Login } from "./connection.ts";
 import { ConnectionLost, RequestError } from "./errors.ts";
 import {
@@ -25,7 +25,7 @@ import {
 import { Inbox } from "./inbox.ts";
 import { Journal } from "./journal.ts";
 import type { ClientOptions, HistoryPage, Queued, Sent } from "./options.ts";
-import { type FirstSending, Outbox, type Outgoing } from "./outbox.ts";
+import { type FirstSending, Outbox, type Outgoing, targetOf } from "./outbox.ts";
 import { Patience } from "./patience.ts";
 import { QueuedChats } from "./queued_chats.ts";
 import { Sender } from "./sender.ts";

@@ -6,13 +6,14 @@
  */
 
 import { hintRow, statusRow, titleRow } from "./bars.ts";
+import type { Conversation } from "./conversation.ts";
 import { titleOf } from "./directory.ts";
 import type { Editor } from "./editor.ts";
 import { homeRows } from "./home_page.ts";
 import { type InputRows, inputRows } from "./input_rows.ts";
 import { nameColumns } from "./message_rows.ts";
 import { type Anchor, type Column, windowAt } from "./scroll.ts";
-import { type Conversation, currentOf, type State } from "./state.ts";
+import { currentOf, type State } from "./state.ts";
 import type { Row } from "./style.ts";
 import { truncate, width } from "./text.ts";
 

@@ -15,7 +15,8 @@ import type { Input, Key } from "./keys.ts";
 import { columnOf, layout, messageHeight, type View } from "./layout.ts";
 import type { Screen, Terminal } from "./screen.ts";
 import { type Anchor, moved, windowAt } from "./scroll.ts";
-import { type Action, currentOf, firstUnread, neighbour, type State } from "./state.ts";
+import type { Action } from "./reducer.ts";
+import { currentOf, firstUnread, neighbour, type State } from "./state.ts";
 import type { TerminalInput } from "./terminal_input.ts";
 import { graphemes, safeLine } from "./text.ts";
 
