@@ -6,14 +6,14 @@
 import type { Client } from "./client.ts";
 import type { Clock } from "./clock.ts";
 import type { Invocation } from "./command_table.ts";
-import { helpLines, idOrName } from "./commands.ts";
+import { asGroup, helpLines, idOrName } from "./commands.ts";
 import { OPTIONS } from "./complete.ts";
 import { conversationOf, isPersonal, oldestMid } from "./conversation.ts";
 import { keyOf, resolve, targetOfKey, titleOf } from "./directory.ts";
 import { ConnectionLost } from "./errors.ts";
 import type { ClientEvent, Message, Target } from "./events.ts";
 import { messageLine } from "./lines.ts";
-import type { Profile, ProfileData } from "./profile.ts";
+import { type Profile, type ProfileData, withoutToken } from "./profile.ts";
 import { inWords } from "./script_output.ts";
 import { type Action, reduce } from "./reducer.ts";
 import { currentOf, firstUnread, INITIAL, neighbour, type State } from "./state.ts";
@@ -194,7 +194,7 @@ export class App {
         return await this.#sendTo(invocation.args.id, invocation.args.text);
       case "groupchat": {
         const { group, text } = invocation.args;
-        return await this.#sendTo(group.startsWith("#") ? group : `#${group}`, text);
+        return await this.#sendTo(asGroup(group), text);
       }
       case "open": {
         const { who } = invocation.args;
@@ -425,9 +425,4 @@ export class App {
     const groups = [...directory.rooms.values()].map(({ id, name, desc }) => ({ id, name, desc }));
     return { ...this.#saved, open: [...order], unread, friends, groups };
   }
-}
-
-function withoutToken(data: ProfileData): ProfileData {
-  const { token: _, ...rest } = data;
-  return rest;
 }

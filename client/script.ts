@@ -9,7 +9,7 @@
 import type { Client } from "./client.ts";
 import { type Clock, pause } from "./clock.ts";
 import type { Invocation } from "./command_table.ts";
-import { helpLines, idOrName, parseLine, parseObject } from "./commands.ts";
+import { asGroup, helpLines, idOrName, parseLine, parseObject } from "./commands.ts";
 import {
   type Directory,
   EMPTY,
@@ -23,6 +23,7 @@ import {
 } from "./directory.ts";
 import { ConnectionLost, RequestError } from "./errors.ts";
 import type { ClientEvent, Target } from "./events.ts";
+import { parseJson } from "./json.ts";
 import { eventShown, inWords, messageShown, whoShown } from "./script_output.ts";
 
 /** Sends that may wait for their acknowledgement at once. */
@@ -350,11 +351,6 @@ export class Script {
   }
 }
 
-/** `3` and `#devs` of the classic `groupchat:` mean groups. */
-function asGroup(text: string): string {
-  return text.startsWith("#") ? text : `#${text}`;
-}
-
 function seconds(text: string | undefined): number {
   return text === undefined ? WAIT_S : Number(text);
 }
@@ -371,11 +367,6 @@ function textOf(value: unknown): string | undefined {
 }
 
 function parseObjectText(line: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(line);
-    return typeof value === "object" && value !== null ? { ...value } : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
+  const value = parseJson(line);
+  return typeof value === "object" && value !== null ? { ...value } : undefined;
 }
