@@ -9,9 +9,10 @@
 
 import { type LoginAck, MSGID, type ServerMessage } from "@chat/wire/messages.ts";
 import { refused, unexpected } from "./answers.ts";
+import type { Login } from "./authenticator.ts";
 import { type Clock, pause, systemClock } from "./clock.ts";
 import { Composer } from "./compose.ts";
-import { Connection, type Login } from "./connection.ts";
+import { Connection } from "./connection.ts";
 import { ConnectionLost, RequestError } from "./errors.ts";
 import {
   type ClientEvent,
