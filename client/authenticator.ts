@@ -4,7 +4,7 @@
  *
  * Invariants: at most one LOGIN or RESUME waits for its answer; what logged in last is what logs in
  * again; a token that was refused for good is forgotten.
- * Source: docs/protocol.md, "Sessions".
+ * Source: docs/protocol.md, "LOGIN, RESUME".
  */
 
 import { type LoginAck, MSGID, type Want } from "@chat/wire/messages.ts";

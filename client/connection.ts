@@ -6,7 +6,7 @@
  * Invariants: at most one socket; a loss is followed by a jittered wait, never by an immediate
  * attempt; without credentials nothing is retried; a refusal that a retry cannot change (wrong
  * password, session taken over) ends the retries.
- * Source: docs/protocol.md, "Sessions"; docs/client.md, "Reconnecting".
+ * Source: docs/protocol.md, "LOGIN, RESUME"; docs/client.md, "Reconnecting".
  */
 
 import { type LoginAck, MSGID, type ServerMessage } from "@chat/wire/messages.ts";
