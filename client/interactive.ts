@@ -3,7 +3,8 @@
  * leave. It owns the terminal and answers for giving it back.
  */
 
-import { App, type Outcome } from "./app.ts";
+import { App } from "./app.ts";
+import type { Outcome } from "./app_view.ts";
 import { type Client, connect } from "./client.ts";
 import { systemClock } from "./clock.ts";
 import type { ClientEvent } from "./events.ts";

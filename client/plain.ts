@@ -3,7 +3,8 @@
  * the terminal itself edits the line. What happens is said once, in words.
  */
 
-import type { App, AppView, Outcome } from "./app.ts";
+import type { App } from "./app.ts";
+import type { AppView, Outcome } from "./app_view.ts";
 import { parseLine } from "./commands.ts";
 import { conversationOf } from "./conversation.ts";
 import { keyOf, titleOf } from "./directory.ts";

@@ -5,7 +5,8 @@
  * it was, however the program ends.
  */
 
-import type { App, AppView, Outcome } from "./app.ts";
+import type { App } from "./app.ts";
+import type { AppView, Outcome } from "./app_view.ts";
 import type { Clock } from "./clock.ts";
 import { parseLine } from "./commands.ts";
 import { complete, type Completion } from "./complete.ts";
