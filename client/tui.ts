@@ -91,8 +91,9 @@ export class Tui implements AppView {
     this.#cancelTick?.();
     this.#cancelDraw?.();
     this.#options.input.release();
-    this.#screen.leave();
+    // A frame that is still being written would else land on the terminal that was given back.
     await this.#screen.settled();
+    this.#screen.leave();
   }
 
   /** The window has another size, or something else has drawn on it. */
