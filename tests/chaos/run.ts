@@ -9,12 +9,12 @@ import { delay } from "@std/async/delay";
 import { type Client, connect } from "../../client/mod.ts";
 import { Child } from "../../server/cluster/child.ts";
 import { Service } from "../../server/cluster/services.ts";
-import { type Evidence, judge, type Verdict } from "./checker.ts";
+import { judge, type Verdict } from "./checker.ts";
 import { Controller, type Order, type Phase } from "./control.ts";
 import { type Fault, faultsOf, torment } from "./nemesis.ts";
 import type { Circle, Habit, Person, Plan } from "./plan.ts";
 import { type Rates, rates } from "./rates.ts";
-import { type Line, readRecord, Recorder } from "./record.ts";
+import { type Evidence, type Line, readRecord, Recorder } from "./record.ts";
 import { Rng } from "./rng.ts";
 import { startSystem, type System, type SystemOptions } from "./system.ts";
 
