@@ -8,10 +8,11 @@
  */
 
 import { type LoginAck, MSGID, type ServerMessage } from "@chat/wire/messages.ts";
-import { refused, unexpected } from "./answers.ts";
+import { eventOf, sessionOf } from "./answers.ts";
+import type { Credential, Login } from "./authenticator.ts";
+import { CausalContext } from "./causal_context.ts";
 import { type Clock, pause, systemClock } from "./clock.ts";
-import { Composer, targetOf } from "./compose.ts";
-import { Connection, type Login } from "./connection.ts";
+import { Connection } from "./connection.ts";
 import { ConnectionLost, RequestError } from "./errors.ts";
 import {
   type ClientEvent,
@@ -24,14 +25,12 @@ import {
 } from "./events.ts";
 import { Inbox } from "./inbox.ts";
 import { Journal } from "./journal.ts";
-import type { ClientOptions, HistoryPage, Queued, Sent } from "./options.ts";
-import { type FirstSending, Outbox, type Outgoing } from "./outbox.ts";
+import type { ClientOptions, HistoryPage, Queued } from "./options.ts";
+import type { Outgoing } from "./outbox.ts";
+import { OutgoingChats } from "./outgoing_chats.ts";
 import { Patience } from "./patience.ts";
-import { QueuedChats } from "./queued_chats.ts";
-import { Sender } from "./sender.ts";
+import { RemoteCalls } from "./remote_calls.ts";
 
-/** Most chats on the wire without an acknowledgement. */
-const SEND_WINDOW = 128;
 /** How long `close` waits for the last bytes to leave, in ms. */
 const CLOSE_FLUSH_MS = 1_000;
 
@@ -64,17 +63,11 @@ export class Client implements AsyncIterable<ClientEvent> {
   readonly #clock: Clock;
   readonly #patience: Patience;
   readonly #connection: Connection;
-  readonly #journal: Journal | undefined;
-  readonly #outbox: Outbox;
-  readonly #sender: Sender;
+  readonly #context = new CausalContext();
+  readonly #chats: OutgoingChats;
+  readonly #calls: RemoteCalls;
   readonly #inbox: Inbox;
   readonly #events = new EventQueue();
-  readonly #queued = new QueuedChats();
-  readonly #composer = new Composer();
-  /** Server's clock less ours, ms, when it was last told; no more than it really is. */
-  #serverAheadMs: number | undefined;
-  /** The greatest `mid` that has come. */
-  #seen = "";
   #user: { readonly id: number; readonly name: string } | undefined;
   #session: Session | undefined;
   #closed = false;
@@ -85,13 +78,6 @@ export class Client implements AsyncIterable<ClientEvent> {
     this.#clock = options.clock ?? systemClock;
     const requestTimeoutMs = options.requestTimeoutMs ?? 15_000;
     this.#patience = new Patience(this.#clock, requestTimeoutMs);
-    this.#journal = journal;
-    this.#outbox = new Outbox({
-      maxEntries: options.maxOutbox ?? 10_000,
-      maxUnits: 16 * 1024 * 1024,
-      window: SEND_WINDOW,
-    });
-    for (const chat of waiting) this.#outbox.add(chat);
     this.#connection = new Connection({
       address: { host: options.host ?? "127.0.0.1", port: options.port ?? 6000, tls: options.tls },
       clock: this.#clock,
@@ -99,26 +85,32 @@ export class Client implements AsyncIterable<ClientEvent> {
       device: options.device ?? "",
       connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
       requestTimeoutMs,
+      seen: () => this.#context.seen,
       giveUpAfterMs: options.giveUpAfterMs ?? 24 * 60 * 60 * 1000,
     }, {
       onState: (state, reason, retryInMs) => this.#onState(state, reason, retryInMs),
       onOnline: (ack, resumed) => this.#onOnline(ack, resumed),
       onOffline: () => {
-        this.#sender.stop();
+        this.#chats.stop();
         this.#inbox.lost();
       },
       onMessage: (message) => this.#onMessage(message),
-      seen: () => this.#seen,
       onMalformed: (why) => this.report(4, `the server sent something malformed: ${why}`),
     });
-    this.#sender = new Sender(this.#outbox, this.#clock, options.ackTimeoutMs ?? 15_000, {
-      send: (text) => this.#connection.sendText(text),
-      onSlow: (withinMs) => this.#connection.probe(withinMs),
-      onStalled: () => this.#connection.drop("the server does not acknowledge"),
-      moment: (now) => this.#moment(now),
-      onFirst: (chat) => this.#journal?.first(chat),
-      onSent: (chat, ack) => this.#onSent(chat, ack),
-      onFailed: (chat, error) => this.#onFailed(chat, error.errno, error.errmsg),
+    this.#calls = new RemoteCalls(this.#connection, this.#patience, {
+      hasUser: () => this.#user !== undefined,
+      isClosed: () => this.#closed,
+    });
+    this.#chats = new OutgoingChats({
+      clock: this.#clock,
+      connection: this.#connection,
+      context: this.#context,
+      journal,
+      waiting,
+      maxEntries: options.maxOutbox ?? 10_000,
+      ackTimeoutMs: options.ackTimeoutMs ?? 15_000,
+      onEvent: (event) => this.#emit(event),
+      onEmpty: () => this.#patience.wake(),
     });
     this.#inbox = new Inbox(
       this.#clock,
@@ -147,7 +139,7 @@ export class Client implements AsyncIterable<ClientEvent> {
 
   /** Chats that the server has not acknowledged, in order. */
   get unsent(): readonly Outgoing[] {
-    return [...this.#outbox];
+    return this.#chats.unsent;
   }
 
   /** Events that nobody took in time (see {@linkcode EventQueue}). */
@@ -167,13 +159,7 @@ export class Client implements AsyncIterable<ClientEvent> {
    * @throws {RequestError} errno 1: the name is taken; 4: name or password not allowed.
    */
   async register(name: string, password: string): Promise<number> {
-    const answer = await this.#patience.retry(async (leftMs) => {
-      await this.#connection.ready();
-      const message = { msgid: MSGID.REGISTER, v: 2, name: nfc(name), password };
-      return refused(await this.#connection.request(message, leftMs));
-    }, () => false);
-    if (answer.msgid === MSGID.REGISTER_ACK && answer.id !== undefined) return answer.id;
-    throw unexpected("REGISTER", answer);
+    return await this.#calls.register(name, password);
   }
 
   /**
@@ -182,8 +168,7 @@ export class Client implements AsyncIterable<ClientEvent> {
    * @throws {RequestError} errno 1: wrong name or password; 2: the user is online elsewhere.
    */
   async login(login: Login): Promise<Session> {
-    const exact = "name" in login ? { ...login, name: nfc(login.name) } : login;
-    return await this.#signIn({ login: exact });
+    return await this.#signIn({ login });
   }
 
   /**
@@ -216,17 +201,7 @@ export class Client implements AsyncIterable<ClientEvent> {
     if (this.#closed) throw new ConnectionLost("the client is closed");
     const user = this.#user;
     if (user === undefined) throw new RequestError(3, "log in first");
-    const chat = this.#composer.compose(user.id, target, msg, this.#clock.now());
-    this.#outbox.reserve(chat);
-    try {
-      await this.#journal?.append(chat);
-    } finally {
-      this.#outbox.release(chat);
-    }
-    this.#outbox.add(chat);
-    const queued = this.#queued.add(chat.cid);
-    this.#sender.pump();
-    return queued;
+    return await this.#chats.send(user.id, target, msg);
   }
 
   /** Tells the others that the user types. Not stored, not repeated, lost while offline. */
@@ -244,10 +219,7 @@ export class Client implements AsyncIterable<ClientEvent> {
    * @throws {RequestError} errno 5: no such user.
    */
   async addFriend(who: number | string): Promise<Friend> {
-    const message = typeof who === "number" ? { friendid: who } : { name: nfc(who) };
-    const answer = await this.#request({ msgid: MSGID.ADD_FRIEND, ...message }, true);
-    if (answer.msgid === MSGID.OK && answer.friend !== undefined) return answer.friend;
-    throw unexpected("ADD_FRIEND", answer);
+    return await this.#calls.addFriend(who);
   }
 
   /**
@@ -257,10 +229,7 @@ export class Client implements AsyncIterable<ClientEvent> {
    * @throws {ConnectionLost} It may have been made.
    */
   async createGroup(groupname: string, groupdesc = ""): Promise<Group> {
-    const message = { msgid: MSGID.CREATE_GROUP, groupname: nfc(groupname), groupdesc };
-    const answer = await this.#request(message, false);
-    if (answer.msgid === MSGID.OK && answer.group !== undefined) return answer.group;
-    throw unexpected("CREATE_GROUP", answer);
+    return await this.#calls.createGroup(groupname, groupdesc);
   }
 
   /**
@@ -269,10 +238,7 @@ export class Client implements AsyncIterable<ClientEvent> {
    * @throws {RequestError} errno 5: no such group.
    */
   async joinGroup(which: number | string): Promise<Group> {
-    const message = typeof which === "number" ? { groupid: which } : { groupname: nfc(which) };
-    const answer = await this.#request({ msgid: MSGID.JOIN_GROUP, ...message }, true);
-    if (answer.msgid === MSGID.OK && answer.group !== undefined) return answer.group;
-    throw unexpected("JOIN_GROUP", answer);
+    return await this.#calls.joinGroup(which);
   }
 
   /**
@@ -285,15 +251,9 @@ export class Client implements AsyncIterable<ClientEvent> {
     target: Target,
     options: { readonly before?: string | undefined; readonly limit?: number } = {},
   ): Promise<HistoryPage> {
-    const answer = await this.#request({
-      msgid: MSGID.HISTORY,
-      ...(target.kind === "user" ? { userid: target.id } : { groupid: target.id }),
-      ...(options.before !== undefined && { before: options.before }),
-      limit: options.limit ?? 50,
-    }, true);
-    if (answer.msgid !== MSGID.HISTORY_ACK) throw unexpected("HISTORY", answer);
-    this.#sawMid(answer.messages.at(-1)?.mid ?? "");
-    return { messages: answer.messages, more: answer.more };
+    const page = await this.#calls.history(target, options.before, options.limit ?? 50);
+    this.#context.saw(page.messages.at(-1)?.mid ?? "");
+    return page;
   }
 
   /**
@@ -302,10 +262,7 @@ export class Client implements AsyncIterable<ClientEvent> {
    * @throws {RequestError} errno 1: the old password is wrong; 4: the new one is not allowed.
    */
   async changePassword(oldPassword: string, newPassword: string): Promise<void> {
-    const message = { msgid: MSGID.CHANGE_PASSWORD, old: oldPassword, new: newPassword };
-    const answer = await this.#request(message, false);
-    if (answer.msgid !== MSGID.OK) throw unexpected("CHANGE_PASSWORD", answer);
-    this.#connection.passwordChanged(newPassword);
+    await this.#calls.changePassword(oldPassword, newPassword);
   }
 
   /**
@@ -314,15 +271,9 @@ export class Client implements AsyncIterable<ClientEvent> {
    * @throws {RequestError} errno 1: the password is wrong.
    */
   async deleteAccount(password: string): Promise<void> {
-    const answer = await this.#request({ msgid: MSGID.DELETE_ACCOUNT, password }, false);
-    if (answer.msgid !== MSGID.OK) throw unexpected("DELETE_ACCOUNT", answer);
-    this.#sender.stop();
-    this.#inbox.close();
-    this.#connection.forget();
-    for (const { cid } of [...this.#outbox]) {
-      const chat = this.#outbox.settle(cid);
-      if (chat !== undefined) this.#onFailed(chat, 1, "the account was deleted");
-    }
+    await this.#calls.deleteAccount(password);
+    this.#endSession();
+    this.#chats.failAll(1, "the account was deleted");
     this.#session = undefined;
     this.#user = undefined;
   }
@@ -338,18 +289,15 @@ export class Client implements AsyncIterable<ClientEvent> {
    * @returns False when some still were after `timeoutMs`.
    */
   async drained(timeoutMs: number): Promise<boolean> {
-    await this.#patience.until(() => this.#outbox.size === 0 || this.#closed, timeoutMs);
-    return this.#outbox.size === 0;
+    await this.#patience.until(() => this.#chats.isEmpty || this.#closed, timeoutMs);
+    return this.#chats.isEmpty;
   }
 
   /** Logs out: the token becomes void, the connection stays and can log in again. */
   async logout(): Promise<void> {
     this.#inbox.flush();
-    const answer = await this.#request({ msgid: MSGID.LOGOUT }, false);
-    if (answer.msgid !== MSGID.OK) throw unexpected("LOGOUT", answer);
-    this.#sender.stop();
-    this.#inbox.close();
-    this.#connection.forget();
+    await this.#calls.logout();
+    this.#endSession();
     this.#session = undefined;
     this.#user = undefined;
   }
@@ -367,10 +315,9 @@ export class Client implements AsyncIterable<ClientEvent> {
     const limit = pause(this.#clock, CLOSE_FLUSH_MS);
     await Promise.race([this.#connection.flushed(), limit.done]);
     limit.stop();
-    this.#sender.stop();
+    this.#chats.stop();
     await this.#connection.close("the client was closed");
-    await this.#journal?.close();
-    this.#queued.abandon(new ConnectionLost("the client was closed"));
+    await this.#chats.close(new ConnectionLost("the client was closed"));
     this.#patience.wake();
     this.#events.close();
   }
@@ -380,31 +327,18 @@ export class Client implements AsyncIterable<ClientEvent> {
     this.#emit({ type: "error", errno, errmsg });
   }
 
-  async #signIn(how: { login: Login } | { token: string }): Promise<Session> {
-    await this.#patience.retry(() => this.#connection.logIn(how), () => this.#canRepeat());
+  async #signIn(how: Credential): Promise<Session> {
+    await this.#calls.logIn(how);
     const session = this.#session;
     if (session === undefined) throw new ConnectionLost("the connection was lost");
     return session;
   }
 
-  async #request(message: object, repeatable: boolean): Promise<ServerMessage> {
-    return await this.#patience.retry(async (leftMs) => {
-      await this.#online(leftMs);
-      return refused(await this.#connection.request(message, leftMs));
-    }, () => repeatable && this.#canRepeat());
-  }
-
-  #canRepeat(): boolean {
-    return !this.#closed && this.#connection.state !== "offline";
-  }
-
-  async #online(timeoutMs: number): Promise<void> {
-    const hopeless = () => this.#closed || this.#connection.state === "offline";
-    const isOnline = () => this.#connection.state === "online";
-    if (this.#user === undefined && !isOnline()) throw new RequestError(3, "log in first");
-    const inTime = await this.#patience.until(() => isOnline() || hopeless(), timeoutMs);
-    if (!inTime) throw new ConnectionLost("the server cannot be reached");
-    if (!isOnline()) throw new ConnectionLost("not connected");
+  /** What the connection carries from now on is in nobody's name. */
+  #endSession(): void {
+    this.#chats.stop();
+    this.#inbox.close();
+    this.#connection.forget();
   }
 
   #emit(event: ClientEvent, handled?: () => void): void {
@@ -426,106 +360,30 @@ export class Client implements AsyncIterable<ClientEvent> {
   }
 
   #onOnline(ack: LoginAck, resumed: boolean): void {
-    const id = ack.id ?? 0;
+    const session = sessionOf(ack);
+    const { id, name } = session;
     this.#inbox.open(id);
-    const session: Session = {
-      id,
-      name: ack.name ?? "",
-      friends: ack.friends ?? [],
-      groups: ack.groups ?? [],
-      token: ack.token ?? "",
-      node: ack.node ?? "",
-    };
-    this.#user = { id, name: session.name };
+    this.#user = { id, name };
     this.#session = session;
-    // What the acknowledgement took to come makes this too small, never too large.
-    this.#serverAheadMs = ack.now === undefined ? undefined : ack.now - this.#clock.now();
+    this.#context.told(ack.now, this.#clock.now());
     this.#emit({ type: "session", session, resumed });
-    this.#sender.start(id);
+    this.#chats.start(id);
   }
 
   #onMessage(message: ServerMessage): void {
     switch (message.msgid) {
       case MSGID.ONE_CHAT:
       case MSGID.GROUP_CHAT:
-        this.#sawMid(message.mid);
+        this.#context.saw(message.mid);
         return this.#inbox.take(message);
       case MSGID.CHAT_ACK:
-        return this.#sender.acknowledged(message);
+        return this.#chats.acknowledged(message);
       case MSGID.ERROR:
-        if (message.cid !== undefined) return this.#onChatError(message, message.cid);
-        return this.report(message.errno, message.errmsg);
-      case MSGID.PRESENCE:
-        return this.#emit({ type: "presence", id: message.id, state: message.state });
-      case MSGID.DELIVERED:
-        return this.#emit({ type: "delivered", id: message.id, mids: message.mids });
-      case MSGID.TYPING:
-        if (message.id === undefined) return;
-        return this.#emit({
-          type: "typing",
-          id: message.id,
-          name: message.name,
-          groupid: message.groupid,
-        });
-      case MSGID.BYE:
-        return this.#emit({
-          type: "bye",
-          errno: message.errno,
-          errmsg: message.errmsg,
-          ...(message.retryAfterMs !== undefined && { retryAfterMs: message.retryAfterMs }),
-        });
-      case MSGID.PONG:
-        return;
-      case MSGID.PING: // answered by the connection
-      case MSGID.LOGIN_ACK: // answers to requests that have been given up
-      case MSGID.REGISTER_ACK:
-      case MSGID.HISTORY_ACK:
-      case MSGID.OK:
-        return;
+        if (message.cid !== undefined) return this.#chats.refused(message, message.cid);
+        break;
       default:
-        return message satisfies never;
     }
+    const event = eventOf(message);
+    if (event !== undefined) this.#emit(event);
   }
-
-  #onChatError(
-    error: Extract<ServerMessage, { readonly msgid: typeof MSGID.ERROR }>,
-    cid: string,
-  ): void {
-    // The server no longer knows the session: a new one sends everything again.
-    if (error.errno === 3) this.#connection.drop(error.errmsg);
-    else this.#sender.refused(error, cid);
-  }
-
-  #moment(now: number): FirstSending | undefined {
-    const aheadMs = this.#serverAheadMs;
-    return aheadMs === undefined ? undefined : { at: now + aheadMs, seen: this.#seen };
-  }
-
-  #sawMid(mid: string): void {
-    if (mid > this.#seen) this.#seen = mid;
-  }
-
-  #onSent(chat: Outgoing, { cid, mid, ts }: Sent): void {
-    this.#sawMid(mid);
-    this.#journal?.done(cid);
-    this.#emit({ type: "sent", cid, mid, ts, target: targetOf(chat), msg: chat.msg });
-    this.#settle(cid, { cid, mid, ts });
-  }
-
-  #onFailed(chat: Outgoing, errno: number, errmsg: string): void {
-    const { cid, msg } = chat;
-    this.#journal?.done(cid);
-    this.#emit({ type: "failed", cid, errno, errmsg, target: targetOf(chat), msg });
-    this.#settle(cid, new RequestError(errno, errmsg));
-  }
-
-  #settle(cid: string, outcome: Sent | Error): void {
-    this.#queued.settle(cid, outcome);
-    if (this.#outbox.size === 0) this.#patience.wake();
-  }
-}
-
-/** Names are kept in this form; some keyboards and file systems make another. */
-function nfc(name: string): string {
-  return name.normalize("NFC");
 }

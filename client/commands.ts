@@ -195,6 +195,11 @@ export function helpLines(mode: "interactive" | "script", about?: string): strin
   ];
 }
 
+/** `3` and `#devs` of the classic `groupchat:` mean groups. */
+export function asGroup(text: string): string {
+  return text.startsWith("#") ? text : `#${text}`;
+}
+
 /** A number is an id; `mark` before a name that is a number makes it a name. */
 export function idOrName(text: string, mark: string): number | string {
   if (text.startsWith(mark)) {

@@ -41,11 +41,6 @@ export class Composer {
   }
 }
 
-/** Whom a chat is for. */
-export function targetOf(chat: Outgoing): Target {
-  return chat.groupid === 0 ? { kind: "user", id: chat.toid } : { kind: "group", id: chat.groupid };
-}
-
 /** @throws {RequestError} errno 4 for an empty text, 8 for one that fits no frame. */
 function checkSize(chat: Outgoing): void {
   if (chat.msg.length === 0) throw new RequestError(4, "an empty message");

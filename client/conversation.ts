@@ -5,13 +5,14 @@
  */
 
 import { keyOf } from "./directory.ts";
-import type { Target } from "./events.ts";
+import type { Message, Target } from "./events.ts";
 import { type Line, type Mark, mergePage, type NewLine } from "./lines.ts";
 
 /** Lines kept of a conversation that is looked at. Scrolling up loads more, to this. */
 const MAX_LINES = 10_000;
 /** Lines kept of a conversation when it is left, and while nobody scrolls in it. */
 export const KEEP_LINES = 400;
+
 /** One conversation. */
 export interface Conversation {
   readonly key: string;
@@ -128,4 +129,16 @@ export function without(
   const rest = new Map(typing);
   rest.delete(id);
   return rest;
+}
+
+/** Where a message belongs, seen by user `me`. */
+export function conversationOf(message: Message, me: number): Target {
+  if (message.groupid !== undefined) return { kind: "group", id: message.groupid };
+  const id = message.id === me ? message.toid ?? 0 : message.id;
+  return { kind: "user", id };
+}
+
+/** A message is for the user in particular: one to one, or it names the user. */
+export function isPersonal(target: Target, line: NewLine): boolean {
+  return target.kind === "user" || (line.kind === "message" && line.mention);
 }

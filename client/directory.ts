@@ -142,6 +142,13 @@ export function keyOf(target: Target): string {
   return `${target.kind === "user" ? "u" : "g"}${target.id}`;
 }
 
+/** The target of a key `u2` or `g1`. */
+export function targetOfKey(key: string): Target | undefined {
+  const match = /^([ug])([1-9]\d{0,15})$/.exec(key);
+  if (match === null) return undefined;
+  return { kind: match[1] === "g" ? "group" : "user", id: Number(match[2]) };
+}
+
 /** What to call a target: the person's name, or the group's with `#`. */
 export function titleOf(directory: Directory, target: Target): string {
   if (target.kind === "group") {

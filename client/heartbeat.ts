@@ -1,10 +1,52 @@
 /**
  * Notices a server that has fallen silent, and keeps telling it that this side is alive.
+ *
+ * Invariant: it closes only a socket on which nothing was heard for the time named; a pause of this
+ * process is not the server's silence.
  */
 
 import { MSGID } from "@chat/wire/messages.ts";
 import type { Clock } from "./clock.ts";
 import type { Socket } from "./socket.ts";
+
+/** Heartbeat in seconds when the server names none. */
+const DEFAULT_HEARTBEAT_S = 30;
+
+/** The timers that watch the server of one client. */
+export class Heartbeat {
+  readonly #clock: Clock;
+  #stopWatch: (() => void) | undefined;
+  #stopProbe: (() => void) | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Watches the socket of a session, instead of what was watched before. */
+  watch(socket: Socket, heartbeatS = DEFAULT_HEARTBEAT_S): void {
+    this.#stopWatch?.();
+    this.#stopWatch = watch(socket, this.#clock, heartbeatS * 1000);
+  }
+
+  /** The session has ended; a probe goes on. */
+  unwatch(): void {
+    this.#stopWatch?.();
+  }
+
+  /** Closes the socket unless the server is heard within so many ms; one probe at a time. */
+  probe(socket: Socket, withinMs: number): void {
+    if (this.#stopProbe !== undefined) return;
+    const onEnd = () => this.#stopProbe = undefined;
+    this.#stopProbe = probe(socket, this.#clock, withinMs, onEnd);
+  }
+
+  /** The socket is gone. */
+  stop(): void {
+    this.#stopWatch?.();
+    this.#stopProbe?.();
+    this.#stopProbe = undefined;
+  }
+}
 
 /**
  * Looks twice a heartbeat whether the server has been heard. Silence of half a heartbeat is answered
@@ -12,7 +54,7 @@ import type { Socket } from "./socket.ts";
  *
  * @returns What stops it.
  */
-export function watch(socket: Socket, clock: Clock, heartbeatMs: number): () => void {
+function watch(socket: Socket, clock: Clock, heartbeatMs: number): () => void {
   const tickMs = heartbeatMs / 2;
   let lastTickMs = clock.now();
   const tick = () => {
@@ -39,7 +81,7 @@ export function watch(socket: Socket, clock: Clock, heartbeatMs: number): () => 
  * @param onEnd Called once, unless it is stopped before.
  * @returns What stops it.
  */
-export function probe(
+function probe(
   socket: Socket,
   clock: Clock,
   withinMs: number,

@@ -2,7 +2,8 @@
  * Earlier inputs on disk, one JSON string a line, mode 0600. Bounded.
  */
 
-import { replaceFile } from "./profile.ts";
+import { parseJson } from "./json.ts";
+import { readIfThere, replaceFile } from "./whole_file.ts";
 
 /** Inputs kept. */
 const MAX_ENTRIES = 1_000;
@@ -41,21 +42,6 @@ export class InputHistory {
 
 /** The input in a line; none when a crash has torn it. */
 function entry(line: string): string[] {
-  if (line === "") return [];
-  try {
-    const value: unknown = JSON.parse(line);
-    return typeof value === "string" ? [value] : [];
-  } catch (error) {
-    if (error instanceof SyntaxError) return [];
-    throw error;
-  }
-}
-
-async function readIfThere(path: string): Promise<string> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "";
-    throw error;
-  }
+  const value = parseJson(line);
+  return typeof value === "string" ? [value] : [];
 }

@@ -3,7 +3,8 @@
  * leave. It owns the terminal and answers for giving it back.
  */
 
-import { App, type Outcome } from "./app.ts";
+import { App } from "./app.ts";
+import type { Outcome } from "./app_view.ts";
 import { type Client, connect } from "./client.ts";
 import { systemClock } from "./clock.ts";
 import type { ClientEvent } from "./events.ts";
@@ -11,7 +12,7 @@ import type { Flags } from "./flags.ts";
 import { freshProfile } from "./fresh_profile.ts";
 import { InputHistory } from "./input_history.ts";
 import { Plain } from "./plain.ts";
-import { configDirectory, Profile, type ProfileData } from "./profile.ts";
+import { configDirectory, Profile, type ProfileData, withoutToken } from "./profile.ts";
 import { asker } from "./prompt.ts";
 import { Screen, type Terminal } from "./screen.ts";
 import { signIn } from "./sign_in.ts";
@@ -63,10 +64,7 @@ export async function runInteractive(flags: Flags, env: Env): Promise<number> {
       input.raw(true);
       say(outcome === "logout" ? "You are logged out." : "The saved login is no longer valid.");
       saved = (await profile.load()).data;
-      if (saved !== undefined) {
-        const { token: _, ...rest } = saved;
-        saved = rest;
-      }
+      if (saved !== undefined) saved = withoutToken(saved);
     }
   } finally {
     restore();

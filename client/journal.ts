@@ -10,7 +10,9 @@
 import { z } from "zod";
 import { dirname } from "@std/path";
 import { OutboxInUse } from "./errors.ts";
+import { parseJson } from "./json.ts";
 import type { Outgoing } from "./outbox.ts";
+import { readIfThere } from "./whole_file.ts";
 
 /** Done lines that make a rewrite worth its cost. */
 const COMPACT_AFTER_DONE = 1_024;
@@ -180,24 +182,6 @@ function read(text: string): { waiting: Outgoing[]; damagedLines: number } {
     } else waiting.delete(parsed.data.d);
   }
   return { waiting: [...waiting.values()], damagedLines };
-}
-
-function parseJson(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined; // the schema refuses undefined
-    throw error;
-  }
-}
-
-async function readIfThere(path: string): Promise<string> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "";
-    throw error;
-  }
 }
 
 /** Writes a journal of exactly these chats in place of `path`; the old file stays until it is whole. */

@@ -17,7 +17,7 @@
 
 export { Client, connect } from "./client.ts";
 export type { ClientOptions, HistoryPage, Queued, Sent } from "./options.ts";
-export type { Login } from "./connection.ts";
+export type { Login } from "./authenticator.ts";
 export type {
   ClientEvent,
   ConnectionState,

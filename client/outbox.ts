@@ -6,6 +6,7 @@
  */
 
 import { OutboxFull } from "./errors.ts";
+import type { Target } from "./events.ts";
 
 /** What a chat's sender knew when it first went to the wire; told to the server when it goes again. */
 export interface FirstSending {
@@ -31,6 +32,11 @@ export interface Outgoing {
   readonly at: number;
   /** Set when it first goes to the wire, and never again. */
   first?: FirstSending;
+}
+
+/** Whom a chat is for. */
+export function targetOf(chat: Outgoing): Target {
+  return chat.groupid === 0 ? { kind: "user", id: chat.toid } : { kind: "group", id: chat.groupid };
 }
 
 /** An outgoing chat with what the outbox knows of it. */

@@ -3,14 +3,17 @@
  * the terminal itself edits the line. What happens is said once, in words.
  */
 
-import type { App, AppView, Outcome } from "./app.ts";
+import type { App } from "./app.ts";
+import type { AppView, Outcome } from "./app_view.ts";
 import { parseLine } from "./commands.ts";
+import { conversationOf } from "./conversation.ts";
 import { keyOf, titleOf } from "./directory.ts";
 import type { ClientEvent, Message } from "./events.ts";
 import type { Input } from "./keys.ts";
 import type { Line } from "./lines.ts";
 import { clock } from "./message_rows.ts";
-import { type Action, conversationOf, currentOf, type State } from "./state.ts";
+import type { Action } from "./reducer.ts";
+import { currentOf, type State } from "./state.ts";
 import type { Ask } from "./prompt.ts";
 import type { TerminalInput } from "./terminal_input.ts";
 import { safe, safeLine } from "./text.ts";

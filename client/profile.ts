@@ -8,6 +8,8 @@
 
 import { join } from "@std/path";
 import { z } from "zod";
+import { parseJson } from "./json.ts";
+import { replaceFile } from "./whole_file.ts";
 
 const Stored = z.object({
   version: z.literal(1),
@@ -136,18 +138,8 @@ export class Profile {
   }
 }
 
-/** Writes a file of mode 0600 whole, or not at all. */
-export async function replaceFile(path: string, text: string): Promise<void> {
-  const fresh = `${path}.new`;
-  await Deno.writeTextFile(fresh, text, { mode: 0o600 });
-  await Deno.rename(fresh, path);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined; // the schema refuses undefined
-    throw error;
-  }
+/** What is remembered after a logout: the next run asks for the password. */
+export function withoutToken(data: ProfileData): ProfileData {
+  const { token: _, ...rest } = data;
+  return rest;
 }

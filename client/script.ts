@@ -6,10 +6,11 @@
  * and no token is printed. Source: docs/client.md, "Scripting".
  */
 
+import { Arrivals } from "./arrivals.ts";
 import type { Client } from "./client.ts";
 import { type Clock, pause } from "./clock.ts";
 import type { Invocation } from "./command_table.ts";
-import { helpLines, idOrName, parseLine, parseObject } from "./commands.ts";
+import { asGroup, helpLines, idOrName, parseLine, parseObject } from "./commands.ts";
 import {
   type Directory,
   EMPTY,
@@ -23,14 +24,12 @@ import {
 } from "./directory.ts";
 import { ConnectionLost, RequestError } from "./errors.ts";
 import type { ClientEvent, Target } from "./events.ts";
+import { parseJson } from "./json.ts";
+import { OpenSends } from "./open_sends.ts";
 import { eventShown, inWords, messageShown, whoShown } from "./script_output.ts";
 
-/** Sends that may wait for their acknowledgement at once. */
-const MAX_OPEN_SENDS = 256;
 /** How long `/wait`, `/waitfor` and `/sync` wait when nothing is said, in seconds. */
 const WAIT_S = 30;
-/** Messages kept for `/waitfor`. */
-const MAX_REMEMBERED = 1_000;
 
 /** What a script needs. */
 export interface ScriptOptions {
@@ -63,17 +62,13 @@ export class Script {
   #current: Target | undefined;
   #failed = false;
   #left = false;
-  /** Messages that have come and no `/wait` has counted. */
-  #uncounted = 0;
-  #remembered: string[] = [];
-  #changed = Promise.withResolvers<void>();
-  readonly #openSends = new Set<Promise<void>>();
-  /** cids of chats whose line will be answered. */
-  readonly #openCids = new Set<string>();
+  readonly #arrivals: Arrivals;
+  readonly #sends = new OpenSends();
 
   constructor(options: ScriptOptions) {
     this.#options = options;
     this.#client = options.client;
+    this.#arrivals = new Arrivals(options.clock);
   }
 
   /** Something failed so far. */
@@ -93,21 +88,15 @@ export class Script {
       case "message": {
         const { id, name, groupid } = event.message;
         this.#directory = withSender(this.#directory, id, name, groupid ?? 0);
-        this.#uncounted++;
-        this.#remembered.push(event.message.msg);
-        if (this.#remembered.length > 2 * MAX_REMEMBERED) {
-          this.#remembered = this.#remembered.slice(-MAX_REMEMBERED);
-        }
+        this.#arrivals.add(event.message.msg);
         break;
       }
       default:
     }
     // What a line of this script sent is told by that line's `ok` or `error`.
     const isOwn = (event.type === "sent" || event.type === "failed") &&
-      this.#openCids.has(event.cid);
+      this.#sends.has(event.cid);
     if (!isOwn) this.#print(eventShown(event, this.#directory));
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers<void>();
   }
 
   /**
@@ -122,7 +111,7 @@ export class Script {
       if (line.trim() !== "") await this.#line(line, number);
       if (this.#left) break;
     }
-    await this.#sendsDone();
+    await this.#sends.done();
     return !this.#failed;
   }
 
@@ -236,23 +225,12 @@ export class Script {
         return {};
       case "wait": {
         const count = Math.floor(Number(invocation.args.count));
-        await this.#until(
-          () => this.#uncounted >= count,
-          seconds(invocation.args.seconds),
-          () => `${this.#uncounted} of ${count} messages came in time`,
-        );
-        this.#uncounted -= count;
+        await this.#arrivals.count(count, seconds(invocation.args.seconds));
         return {};
       }
-      case "waitfor": {
-        const { text } = invocation.args;
-        await this.#until(
-          () => this.#remembered.some((msg) => msg.includes(text)),
-          seconds(invocation.args.seconds),
-          () => "no such message came in time",
-        );
+      case "waitfor":
+        await this.#arrivals.containing(invocation.args.text, seconds(invocation.args.seconds));
         return {};
-      }
       case "listen":
         await this.#listen(invocation.args.seconds);
         return {};
@@ -260,12 +238,12 @@ export class Script {
         client.reconnect();
         return {};
       case "logout":
-        await this.#sendsDone();
+        await this.#sends.done();
         await client.logout();
         this.#directory = EMPTY;
         return {};
       case "quit":
-        await this.#sendsDone();
+        await this.#sends.done();
         this.#left = true;
         return {};
       case "help":
@@ -284,39 +262,20 @@ export class Script {
 
   /** Queues a chat; its line is answered when the server has it, or has refused it. */
   async #send(target: Target, text: string, command: Command): Promise<undefined> {
-    while (this.#openSends.size >= MAX_OPEN_SENDS) await Promise.race(this.#openSends);
+    await this.#sends.room();
     const queued = await this.#client.send(target, text);
-    this.#openCids.add(queued.cid);
     const answered = queued.acknowledged().then(
       ({ cid, mid, ts }) => this.#ok(command, "msg", { to: keyOf(target), cid, mid, ts }),
       (error) => this.#error(command, "msg", error),
-    ).finally(() => {
-      this.#openSends.delete(answered);
-      this.#openCids.delete(queued.cid);
-    });
-    this.#openSends.add(answered);
-  }
-
-  async #sendsDone(): Promise<void> {
-    await Promise.all(this.#openSends);
+    );
+    this.#sends.add(queued.cid, answered);
   }
 
   async #sync(timeoutS: number): Promise<void> {
     if (!(await this.#client.drained(timeoutS * 1000))) {
       throw new ConnectionLost(`${this.#client.unsent.length} messages are not acknowledged`);
     }
-    await this.#sendsDone();
-  }
-
-  async #until(done: () => boolean, timeoutS: number, why: () => string): Promise<void> {
-    const limit = pause(this.#options.clock, timeoutS * 1000);
-    let over = false;
-    const end = limit.done.then(() => {
-      over = true;
-    });
-    while (!done() && !over) await Promise.race([this.#changed.promise, end]);
-    limit.stop();
-    if (!done()) throw new ConnectionLost(why());
+    await this.#sends.done();
   }
 
   async #listen(forSeconds: string | undefined): Promise<void> {
@@ -350,11 +309,6 @@ export class Script {
   }
 }
 
-/** `3` and `#devs` of the classic `groupchat:` mean groups. */
-function asGroup(text: string): string {
-  return text.startsWith("#") ? text : `#${text}`;
-}
-
 function seconds(text: string | undefined): number {
   return text === undefined ? WAIT_S : Number(text);
 }
@@ -371,11 +325,6 @@ function textOf(value: unknown): string | undefined {
 }
 
 function parseObjectText(line: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(line);
-    return typeof value === "object" && value !== null ? { ...value } : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
+  const value = parseJson(line);
+  return typeof value === "object" && value !== null ? { ...value } : undefined;
 }

@@ -4,7 +4,7 @@
  *
  * Invariant: after a passing refusal nothing leaves until the back-off is over, and then everything
  * from the refused chat on goes again, in order, under the same cids.
- * Source: docs/protocol.md, "Chats and acknowledgements".
+ * Source: docs/protocol.md, "Rules of delivery".
  */
 
 import { type ChatAck, type ErrorMessage, MSGID } from "@chat/wire/messages.ts";

@@ -5,22 +5,24 @@
  * it was, however the program ends.
  */
 
-import type { App, AppView, Outcome } from "./app.ts";
+import type { App } from "./app.ts";
+import type { AppView, Outcome } from "./app_view.ts";
 import type { Clock } from "./clock.ts";
 import { parseLine } from "./commands.ts";
 import { complete, type Completion } from "./complete.ts";
 import { cleared, type Editor, insert, newEditor, press, submitted } from "./editor.ts";
+import { FramePacer } from "./frame_pacer.ts";
 import type { InputHistory } from "./input_history.ts";
 import type { Input, Key } from "./keys.ts";
 import { columnOf, layout, messageHeight, type View } from "./layout.ts";
 import type { Screen, Terminal } from "./screen.ts";
 import { type Anchor, moved, windowAt } from "./scroll.ts";
-import { type Action, currentOf, firstUnread, neighbour, type State } from "./state.ts";
+import type { Action } from "./reducer.ts";
+import { SecretPrompt } from "./secret_prompt.ts";
+import { currentOf, firstUnread, neighbour, type State } from "./state.ts";
 import type { TerminalInput } from "./terminal_input.ts";
-import { graphemes, safeLine } from "./text.ts";
+import { safeLine } from "./text.ts";
 
-/** Frames are at least so far apart, in ms. */
-const FRAME_MS = 16;
 /** Countdowns and typing notices are looked at this often, in ms. */
 const TICK_MS = 1_000;
 /** Bells are at least so far apart, in ms. */
@@ -37,18 +39,13 @@ export interface TuiOptions {
   readonly end: (outcome: Outcome) => void;
 }
 
-/** A question whose answer is not shown, and never becomes part of the editor or the history. */
-interface Secret {
-  readonly question: string;
-  typed: string;
-  readonly answer: (text: string | undefined) => void;
-}
-
 /** The full screen of one {@linkcode App}. */
 export class Tui implements AppView {
   readonly #options: TuiOptions;
   readonly #screen: Screen;
   readonly #clock: Clock;
+  readonly #frames: FramePacer;
+  readonly #secret = new SecretPrompt();
   #app: App | undefined;
   #editor: Editor;
   #anchor: Anchor | undefined;
@@ -56,9 +53,6 @@ export class Tui implements AppView {
   #hint: string | undefined;
   #leaving = false;
   #completion: Completion | undefined;
-  #secret: Secret | undefined;
-  #drawnAt = 0;
-  #cancelDraw: (() => void) | undefined;
   #cancelTick: (() => void) | undefined;
   #rungAt = 0;
   #running = false;
@@ -67,6 +61,7 @@ export class Tui implements AppView {
     this.#options = options;
     this.#screen = options.screen;
     this.#clock = options.clock;
+    this.#frames = new FramePacer(options.clock, () => this.#draw());
     this.#editor = newEditor(options.history.entries);
   }
 
@@ -79,7 +74,7 @@ export class Tui implements AppView {
       this.#options.end("terminated");
     });
     this.#tick();
-    this.#draw();
+    this.#frames.now();
   }
 
   /** Gives them back. Idempotent. */
@@ -87,10 +82,11 @@ export class Tui implements AppView {
     if (!this.#running) return;
     this.#running = false;
     this.#cancelTick?.();
-    this.#cancelDraw?.();
+    this.#frames.stop();
     this.#options.input.release();
-    this.#screen.leave();
+    // A frame that is still being written would else land on the terminal that was given back.
     await this.#screen.settled();
+    this.#screen.leave();
   }
 
   /** The window has another size, or something else has drawn on it. */
@@ -129,15 +125,9 @@ export class Tui implements AppView {
   }
 
   askSecret(question: string): Promise<string | undefined> {
-    this.#secret?.answer(undefined);
-    const { promise, resolve } = Promise.withResolvers<string | undefined>();
-    const answer = (text: string | undefined) => {
-      this.#secret = undefined;
-      resolve(text);
-    };
-    this.#secret = { question, typed: "", answer };
+    const answer = this.#secret.ask(question);
     this.#redraw();
-    return promise;
+    return answer;
   }
 
   giveBack(text: string): void {
@@ -154,8 +144,8 @@ export class Tui implements AppView {
   #onInput(input: Input): void {
     const app = this.#app;
     if (app === undefined) return;
-    if (this.#secret !== undefined && input.kind !== "focus") {
-      answerSecret(this.#secret, input);
+    if (this.#secret.question !== undefined && input.kind !== "focus") {
+      this.#secret.take(input);
       this.#redraw();
       return;
     }
@@ -292,7 +282,7 @@ export class Tui implements AppView {
       anchor: this.#anchor,
       homeUp: this.#homeUp,
       hint: this.#hint,
-      question: this.#secret?.question,
+      question: this.#secret.question,
       server: app.server,
     };
   }
@@ -304,37 +294,14 @@ export class Tui implements AppView {
     });
   }
 
-  /** Draws soon: now, or when the frame before is old enough. */
   #redraw(): void {
-    if (!this.#running || this.#cancelDraw !== undefined) return;
-    const sinceMs = this.#clock.now() - this.#drawnAt;
-    const waitMs = Math.min(FRAME_MS, Math.max(0, FRAME_MS - sinceMs));
-    this.#cancelDraw = this.#clock.after(waitMs, () => {
-      this.#cancelDraw = undefined;
-      this.#draw();
-    });
+    if (this.#running) this.#frames.request();
   }
 
   #draw(): void {
     const app = this.#app;
     if (app === undefined || !this.#running) return;
-    this.#drawnAt = this.#clock.now();
     const size = this.#options.terminal.size();
     this.#screen.draw(layout(app.state, this.#view(app), size, this.#clock.now()));
-  }
-}
-
-function answerSecret(secret: Secret, input: Exclude<Input, { kind: "focus" }>): void {
-  if (input.kind === "paste") {
-    secret.typed += input.text.split("\n", 1)[0] ?? "";
-    return;
-  }
-  const { name, ctrl, text } = input;
-  if (text !== "") secret.typed += text;
-  else if (name === "return" || name === "enter") secret.answer(secret.typed);
-  else if (name === "backspace") secret.typed = graphemes(secret.typed).slice(0, -1).join("");
-  else if (ctrl && name === "u") secret.typed = "";
-  else if (name === "escape" || (ctrl && (name === "c" || name === "d" || name === "g"))) {
-    secret.answer(undefined);
   }
 }

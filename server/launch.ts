@@ -8,7 +8,9 @@
  * costs). Where there is no `execv` (Windows), the node is a child: its exit status is passed on.
  */
 
-import { ConfigError, helpText, type Invocation, readConfig } from "./config.ts";
+import { type Invocation, readConfig } from "./config.ts";
+import { ConfigError } from "./flag_values.ts";
+import { helpText } from "./flags.ts";
 import { type Command, nodeCommand } from "./node_command.ts";
 
 const FAILED = 1;

@@ -3,7 +3,9 @@
 import { createLocalBus } from "../actors/adapters/local_bus.ts";
 import { socketPath } from "./admin/protocol.ts";
 import { AdminSocket } from "./admin/socket.ts";
-import { type Config, ConfigError, helpText, type Invocation, readConfig } from "./config.ts";
+import { type Config, type Invocation, readConfig } from "./config.ts";
+import { ConfigError } from "./flag_values.ts";
+import { helpText } from "./flags.ts";
 import { takeDataDir } from "./data_dir.ts";
 import { serveHttp } from "./http.ts";
 import { createLog, type Log } from "./log.ts";

@@ -5,9 +5,11 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { join } from "@std/path";
-import { type Evidence, judge, type Kind, timeline } from "./chaos/checker.ts";
-import { DamagedRecord, type Line, readRecord, Recorder } from "./chaos/record.ts";
+import { judge } from "./chaos/checker.ts";
+import type { Kind } from "./chaos/findings.ts";
 import { parseText, textOf } from "./chaos/plan.ts";
+import { DamagedRecord, type Evidence, type Line, readRecord, Recorder } from "./chaos/record.ts";
+import { timeline } from "./chaos/timeline.ts";
 
 const ALICE = 1;
 const BOB = 2;

@@ -2,20 +2,14 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { helpLines, parseLine, parseObject } from "../client/commands.ts";
 import { complete } from "../client/complete.ts";
+import type { Conversation } from "../client/conversation.ts";
 import { resolve } from "../client/directory.ts";
 import { insert, newEditor } from "../client/editor.ts";
-import { layout, type View } from "../client/layout.ts";
+import { columnOf, layout, type View } from "../client/layout.ts";
 import type { ClientEvent, Message, Session, Target } from "../client/mod.ts";
+import { type Action, reduce } from "../client/reducer.ts";
 import { moved, windowAt } from "../client/scroll.ts";
-import { columnOf } from "../client/layout.ts";
-import {
-  type Action,
-  type Conversation,
-  firstUnread,
-  INITIAL,
-  reduce,
-  type State,
-} from "../client/state.ts";
+import { firstUnread, INITIAL, type State } from "../client/state.ts";
 import { plainText } from "../client/style.ts";
 import { width } from "../client/text.ts";
 

@@ -1,14 +1,9 @@
 /** Settings: every flag is read, every wrong value is refused with a sentence that names its flag. */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
-import {
-  type Config,
-  ConfigError,
-  envName,
-  FLAGS,
-  helpText,
-  readConfig,
-} from "../server/config.ts";
+import { type Config, readConfig } from "../server/config.ts";
+import { ConfigError } from "../server/flag_values.ts";
+import { envName, FLAGS, helpText } from "../server/flags.ts";
 
 function read(args: readonly string[], env: Record<string, string> = {}, cores = 4): Config {
   const invocation = readConfig(args, (name) => env[name], cores);

@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { ERRNO } from "@chat/wire/errors.ts";
 import { MSGID } from "@chat/wire/messages.ts";
-import { FLAGS } from "../server/config.ts";
+import { FLAGS } from "../server/flags.ts";
 import { ROOT } from "./server_harness.ts";
 
 const read = (path: string) => Deno.readTextFile(`${ROOT}${path}`);

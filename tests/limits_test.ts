@@ -8,7 +8,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { deadline } from "@std/async/deadline";
 import { DatabaseSync } from "node:sqlite";
 import { MSGID } from "@chat/wire/messages.ts";
-import { FLAGS } from "../server/config.ts";
+import { FLAGS } from "../server/flags.ts";
 import { type Received, TestPeer, TestServer, WAIT_MS } from "./server_harness.ts";
 
 /** 127.0.0.1 is not exempt from limits per address. */

@@ -48,7 +48,7 @@ async function obey(order: Order): Promise<void> {
 
 function isQuiet(): boolean {
   const now = Date.now();
-  return users.every((u) => u.online && u.unsent === 0 && now - u.seenAt > QUIET_MS);
+  return users.every((u) => u.online && u.unsent === 0 && now - u.record.seenAt > QUIET_MS);
 }
 
 async function reportAll(): Promise<void> {
@@ -59,9 +59,9 @@ async function reportAll(): Promise<void> {
       phase,
       done: carriedOut && (phase !== "drain" || isQuiet()),
       online: sum((u) => u.online ? 1 : 0),
-      sent: sum((u) => u.sent),
-      acked: sum((u) => u.acked),
-      seen: sum((u) => u.seen),
+      sent: sum((u) => u.record.sent),
+      acked: sum((u) => u.record.acked),
+      seen: sum((u) => u.record.seen),
       unsent: sum((u) => u.unsent),
     });
     await delay(REPORT_MS);

@@ -4,8 +4,8 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
-import { timeline } from "./checker.ts";
 import { makeRunDir, run, type RunResult } from "./run.ts";
+import { timeline } from "./timeline.ts";
 
 const HELP = `usage: deno task chaos [flags]
 

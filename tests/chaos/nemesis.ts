@@ -5,6 +5,7 @@
 
 import { delay } from "@std/async/delay";
 import type { Service } from "../../server/cluster/services.ts";
+import type { ClientProcesses } from "./client_processes.ts";
 import type { System } from "./system.ts";
 import type { Rng } from "./rng.ts";
 
@@ -58,11 +59,6 @@ export async function torment(
 /** What a fault is ordered on: the word before the first blank. */
 function target({ name }: Fault): string {
   return name.split(" ")[0] ?? "";
-}
-
-/** Client processes as the nemesis sees them. */
-export interface ClientProcesses {
-  readonly all: readonly Service[];
 }
 
 /** Every fault that `system` and its clients can suffer. */

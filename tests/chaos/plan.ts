@@ -62,15 +62,6 @@ export function groupConv(group: number): string {
   return `g:${group}`;
 }
 
-/** Who else is in a conversation. */
-export function recipientsOf(conv: string, from: number, circles: readonly Circle[]): number[] {
-  if (conv.startsWith("p:")) {
-    return conv.slice(2).split("-").map(Number).filter((id) => id !== from);
-  }
-  const group = Number(conv.slice(2));
-  return circles.find((c) => c.id === group)?.members.filter((id) => id !== from) ?? [];
-}
-
 /** Reference to a message. */
 export interface Key {
   readonly from: number;
@@ -88,10 +79,16 @@ export function textOf(from: number, n: number, re: Key | undefined): string {
   return head + padding(from, n);
 }
 
-/** What a text says, undefined when it has no head; `intact` is whether the rest is right too. */
-export function parseText(
-  text: string,
-): { from: number; n: number; re: Key | undefined; intact: boolean } | undefined {
+/** What a message's text says. */
+export interface Said extends Key {
+  /** The message that it answers. */
+  readonly re: Key | undefined;
+  /** The text is, to its end, what was sent. */
+  readonly intact: boolean;
+}
+
+/** What a text says; undefined when it has no head. */
+export function parseText(text: string): Said | undefined {
   const head = /^(\d+)\.(\d+) (?:-|(\d+)\.(\d+)) /.exec(text);
   if (head === null) return undefined;
   const [, from, n, reFrom, reN] = head.map(Number);

@@ -80,6 +80,21 @@ export type Line = z.infer<typeof Line>;
 /** One kind of line. */
 export type LineOf<K extends Line["k"]> = Extract<Line, { k: K }>;
 
+/** How a message is called in texts. */
+export function nameOf(from: number, n: number): string {
+  return `${from}.${n}`;
+}
+
+/** All records of a run: everything the checker is given. */
+export interface Evidence {
+  /** Members of every group. */
+  readonly groups: ReadonlyMap<number, readonly number[]>;
+  /** User ⇒ that user's record. Every simulated user has one. */
+  readonly records: ReadonlyMap<number, readonly Line[]>;
+  /** What the harness saw: faults, pending rows, whom it killed for good, presence. */
+  readonly harness: readonly Line[];
+}
+
 /** A record that is being written. Every write is synchronous. */
 export class Recorder {
   readonly #file: Deno.FsFile;

@@ -1,6 +1,6 @@
 /**
  * One simulated user, over as many processes as it takes: sends, answers, reads, comes and goes
- * through the client library, and writes down what it did and saw.
+ * through the client library. What it did and saw is in its record.
  *
  * It does what a careful program would: its outbox and token are files, and it knows from its own
  * record which messages an earlier process of it had seen.
@@ -18,17 +18,10 @@ import {
   RequestError,
   type Target,
 } from "../../client/mod.ts";
-import {
-  groupConv,
-  type Key,
-  pairConv,
-  parseText,
-  type Person,
-  type Plan,
-  textOf,
-} from "./plan.ts";
-import { type Line, readRecord, Recorder } from "./record.ts";
+import { readHistories } from "./history_reader.ts";
+import { type Key, type Person, type Plan, textOf } from "./plan.ts";
 import { Rng } from "./rng.ts";
+import { UserRecord } from "./user_record.ts";
 
 /** Most messages without an acknowledgement: an outage must not fill memory. */
 const WINDOW = 64;
@@ -39,32 +32,20 @@ const BURST = 32;
 /** Of messages, those to a group; of messages read, those answered. */
 const GROUP_SHARE = 0.3;
 const REPLY_SHARE = 0.12;
-/** A numbering that is continued leaves room for numbers whose line was torn. */
-const TORN_ROOM = 100;
 /** Between attempts to log in, ms. */
 const RETRY_MS = 200;
-/** Messages of one page of history. */
-const PAGE = 200;
 
 const TokenFile = /^(\d+) (\S+)$/;
 
 /** See the module's header. */
 export class SimUser {
   readonly person: Person;
+  readonly record: UserRecord;
   readonly #plan: Plan;
-  readonly #recorder: Recorder;
   readonly #rng: Rng;
   readonly #tokenPath: string;
-  /** Seen through earlier clients, of this process and of those before. */
-  readonly #before = new Set<string>();
-  /** Seen through the present client, which has to know repeats by itself. */
-  #now = new Set<string>();
-  #clients = 0;
-  /** cid ⇒ number, of what is not acknowledged. */
-  readonly #open = new Map<string, number>();
   /** Sends whose promise has not settled. */
   #queueing = 0;
-  #next = 1;
   #client: Client | undefined;
   #reading: Promise<void> | undefined;
   #mode: "idle" | "run" | "drain" | "left" = "idle";
@@ -72,31 +53,13 @@ export class SimUser {
   /** No sending while it is away. */
   #away = false;
   #life: Promise<void> | undefined;
-  sent = 0;
-  acked = 0;
-  seen = 0;
-  /** When a message was last seen, epoch ms. */
-  seenAt = 0;
 
   constructor(plan: Plan, person: Person) {
     this.person = person;
     this.#plan = plan;
-    const path = join(plan.dir, `${person.id}.ndjson`);
+    this.record = new UserRecord(person.id, join(plan.dir, `${person.id}.ndjson`));
     this.#tokenPath = join(plan.dir, `${person.id}.token`);
-    for (const line of readRecord(path)) {
-      if (line.k === "client") this.#clients = line.number;
-      if (line.k === "send") {
-        this.#next = Math.max(this.#next, line.n + TORN_ROOM);
-        this.sent++;
-      }
-      if (line.k === "acked") this.acked++;
-      if (line.k === "seen") {
-        this.#before.add(`${line.from}.${line.n}`);
-        this.seen++;
-      }
-    }
-    this.#rng = new Rng(`${plan.seed} ${person.id} ${this.#clients}`);
-    this.#recorder = new Recorder(path);
+    this.#rng = new Rng(`${plan.seed} ${person.id} ${this.record.clients}`);
   }
 
   /** Messages that wait for an acknowledgement. */
@@ -130,18 +93,11 @@ export class SimUser {
 
   /** Reads back every conversation it is in. */
   async readHistories(): Promise<void> {
-    const { id } = this.person;
-    const targets: { conv: string; target: Target }[] = [];
-    for (const other of this.#plan.people) {
-      const linked = this.person.peers.includes(other.id) || other.peers.includes(id);
-      if (!linked || other.id === id) continue;
-      targets.push({ conv: pairConv(id, other.id), target: { kind: "user", id: other.id } });
-    }
-    for (const circle of this.#plan.circles) {
-      if (!circle.members.includes(id)) continue;
-      targets.push({ conv: groupConv(circle.id), target: { kind: "group", id: circle.id } });
-    }
-    for (const { conv, target } of targets) await this.#readHistory(conv, target);
+    const client = () => {
+      if (this.#client === undefined) throw new Error(`user ${this.person.id} has left`);
+      return this.#client;
+    };
+    await readHistories(this.#plan, this.person, client, this.record);
   }
 
   /** Ends its session for good. */
@@ -150,7 +106,7 @@ export class SimUser {
     const client = this.#client;
     if (client === undefined) return;
     if (how === "logout") await client.logout();
-    this.#note({ k: "left", t: Date.now(), user: this.person.id, how });
+    this.record.left(how);
     await this.#close();
   }
 
@@ -159,11 +115,7 @@ export class SimUser {
     this.#mode = "left";
     await this.#life;
     await this.#close();
-    this.#recorder.close();
-  }
-
-  #note(line: Line): void {
-    this.#recorder.add(line);
+    this.record.close();
   }
 
   // ── being there ────────────────────────────────────────────────────────────────────────────
@@ -171,7 +123,7 @@ export class SimUser {
   async #enter(): Promise<void> {
     for (;;) {
       try {
-        if (this.#client === undefined) await this.#open_();
+        if (this.#client === undefined) await this.#open();
         else if (this.#client.state === "offline" || this.#client.session === undefined) {
           const { id } = this.person;
           await this.#client.login({ id, password: this.#plan.password });
@@ -182,20 +134,18 @@ export class SimUser {
         }
       } catch (error) {
         if (!(error instanceof ConnectionLost || error instanceof RequestError)) throw error;
-        this.#note({ k: "state", t: Date.now(), state: "refused", why: error.message });
+        this.record.state("refused", error.message);
       }
       await delay(RETRY_MS);
     }
   }
 
   /** A client of its own, with what an earlier one left. */
-  async #open_(): Promise<void> {
+  async #open(): Promise<void> {
     const { id, name, habit } = this.person;
     const token = this.#rng.chance(0.7) ? this.#token() : undefined;
     const slow = habit === "slow";
-    for (const name of this.#now) this.#before.add(name);
-    this.#now = new Set();
-    this.#note({ k: "client", t: Date.now(), number: ++this.#clients });
+    this.record.client();
     const client = await connect({
       port: this.#plan.port,
       outboxFile: join(this.#plan.dir, `${id}.outbox`),
@@ -204,11 +154,7 @@ export class SimUser {
       ...!slow && { onEvent: (event: ClientEvent) => this.#take(event) },
     });
     this.#client = client;
-    this.#open.clear();
-    for (const chat of client.unsent) {
-      const said = parseText(chat.msg);
-      if (said !== undefined) this.#open.set(chat.cid, said.n);
-    }
+    this.record.unsent(client.unsent);
     if (slow) this.#reading = this.#readSlowly(client);
     if (token === undefined) await client.login({ id, password: this.#plan.password });
   }
@@ -250,7 +196,7 @@ export class SimUser {
         await this.#client?.logout();
       } catch (error) {
         if (!(error instanceof ConnectionLost || error instanceof RequestError)) throw error;
-        this.#note({ k: "state", t: Date.now(), state: "no logout", why: error.message });
+        this.record.state("no logout", error.message);
       }
     } else await this.#close();
     await delay(this.#rng.int(50, 3_000));
@@ -273,73 +219,33 @@ export class SimUser {
     switch (event.type) {
       case "message":
         return this.#see(event.message);
-      case "sent": {
-        const n = this.#number(event.cid, event.msg);
-        this.#note({ k: "acked", t: Date.now(), n, mid: event.mid });
-        this.acked++;
-        return;
-      }
-      case "failed": {
-        const n = this.#number(event.cid, event.msg);
-        this.#note({ k: "failed", t: Date.now(), n, errno: event.errno, why: event.errmsg });
-        return;
-      }
+      case "sent":
+        return this.record.acknowledged(event);
+      case "failed":
+        return this.record.failed(event);
       case "session":
         Deno.writeTextFileSync(this.#tokenPath, `${event.session.id} ${event.session.token}`);
         return;
       case "connection":
-        this.#note({ k: "state", t: Date.now(), state: event.state, why: event.reason });
-        return;
+        return this.record.state(event.state, event.reason);
       case "bye":
-        this.#note({ k: "state", t: Date.now(), state: "bye", why: event.errmsg });
-        return;
+        return this.record.state("bye", event.errmsg);
       case "error":
-        this.#note({ k: "state", t: Date.now(), state: "error", why: event.errmsg });
+        return this.record.state("error", event.errmsg);
     }
   }
 
-  #number(cid: string, msg: string): number {
-    const n = this.#open.get(cid) ?? parseText(msg)?.n ?? 0;
-    this.#open.delete(cid);
-    return n;
-  }
-
+  /** Notes a message, and sometimes answers it. */
   #see(message: Message): void {
-    const { id } = this.person;
-    const conv = message.groupid === undefined
-      ? pairConv(message.id, id)
-      : groupConv(message.groupid);
-    const said = parseText(message.msg);
-    const from = message.id;
-    const n = said?.n ?? 0;
-    this.seenAt = Date.now();
-    const t = this.seenAt;
-    const { mid } = message;
-    const name = `${from}.${n}`;
-    if (this.#before.has(name)) {
-      this.#note({ k: "again", t, from, n, mid });
-      return;
-    }
-    const intact = said?.intact === true && said.from === from;
-    this.#note({
-      k: "seen",
-      t,
-      conv,
-      from,
-      n: n || 1,
-      mid,
-      ...said?.re !== undefined && { re: said.re },
-      ...!intact && { intact: false as const },
-    });
-    this.seen++;
-    this.#now.add(name);
+    const said = this.record.see(message);
     const answers = said !== undefined && this.#mode === "run" && !this.#away &&
       this.#rng.chance(said.re === undefined ? REPLY_SHARE : REPLY_SHARE / 4);
     if (answers && this.unsent < 2 * WINDOW) {
-      const target: Target = message.groupid === undefined
+      const { id: from, groupid } = message;
+      const target: Target = groupid === undefined
         ? { kind: "user", id: from }
-        : { kind: "group", id: message.groupid };
-      this.#send(target, { from, n });
+        : { kind: "group", id: groupid };
+      this.#send(target, { from, n: said.n });
     }
   }
 
@@ -348,7 +254,7 @@ export class SimUser {
   /** Sends at its rate since the run began; what an outage kept back follows. */
   async #talk(): Promise<void> {
     while (this.#mode === "run") {
-      const due = this.#plan.rate * (Date.now() - this.#since) / 1_000 - this.sent;
+      const due = this.#plan.rate * (Date.now() - this.#since) / 1_000 - this.record.sent;
       const room = WINDOW - this.unsent;
       for (let i = Math.min(due, room, BURST); i >= 1 && !this.#away; i--) {
         this.#send(this.#target(), undefined);
@@ -370,61 +276,17 @@ export class SimUser {
   #send(target: Target, re: Key | undefined): void {
     const client = this.#client;
     if (client === undefined) return;
-    const { id } = this.person;
-    const n = this.#next++;
-    const conv = target.kind === "user" ? pairConv(id, target.id) : groupConv(target.id);
-    this.#note({ k: "send", t: Date.now(), conv, n, ...re !== undefined && { re } });
-    this.sent++;
+    const n = this.record.send(target, re);
     this.#queueing++;
-    client.send(target, textOf(id, n, re)).then(({ cid }) => {
+    client.send(target, textOf(this.person.id, n, re)).then(({ cid }) => {
       this.#queueing--;
-      // The acknowledgement may have come before: its event names the cid, and the text the number.
-      this.#open.set(cid, n);
-      this.#note({ k: "queued", t: Date.now(), n, cid });
+      this.record.queued(n, cid);
     }, (error) => {
       this.#queueing--;
-      this.sent--;
       const expected = error instanceof OutboxFull || error instanceof RequestError ||
         error instanceof ConnectionLost;
       if (!expected) throw error;
-      this.#note({ k: "untaken", t: Date.now(), n, why: error.message });
+      this.record.untaken(n, error.message);
     });
-  }
-
-  // ── history ────────────────────────────────────────────────────────────────────────────────
-
-  async #readHistory(conv: string, target: Target): Promise<void> {
-    const parts: [number, number, string][][] = [];
-    let before: string | undefined;
-    for (;;) {
-      const page = await this.#page(target, before);
-      const part = page.messages.map((m): [number, number, string] => [
-        m.id,
-        parseText(m.msg)?.n ?? 1,
-        m.mid,
-      ]);
-      parts.push(part);
-      before = page.messages[0]?.mid;
-      if (!page.more || before === undefined) break;
-    }
-    parts.reverse();
-    const t = Date.now();
-    this.#recorder.addAll(
-      parts.map((part, i) => ({ k: "history", t, conv, part, last: i === parts.length - 1 })),
-    );
-  }
-
-  async #page(target: Target, before: string | undefined) {
-    for (let attempt = 1;; attempt++) {
-      const client = this.#client;
-      if (client === undefined) throw new Error(`user ${this.person.id} has left`);
-      try {
-        return await client.history(target, { before, limit: PAGE });
-      } catch (error) {
-        const passing = error instanceof ConnectionLost || error instanceof RequestError;
-        if (!passing || attempt >= 10) throw error;
-        await delay(RETRY_MS);
-      }
-    }
   }
 }

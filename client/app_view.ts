@@ -1,0 +1,23 @@
+/**
+ * What shows the program: the full screen, or plain lines. Types only.
+ */
+
+import type { Action } from "./reducer.ts";
+import type { State } from "./state.ts";
+
+/** Why the program ends, or goes back to the login. */
+export type Outcome = "quit" | "logout" | "login_needed" | "deleted" | "terminated";
+
+/** One way to show the program. */
+export interface AppView {
+  /** After every action. */
+  changed(action: Action, before: State): void;
+  /** Something for the user came while they looked elsewhere. */
+  alert(title: string, text: string): void;
+  /** Asks for something that is not shown while it is typed; undefined when the user gives up. */
+  askSecret(question: string): Promise<string | undefined>;
+  /** A text that could not be queued goes back to where it was written. */
+  giveBack(text: string): void;
+  /** The program ends, or a login is needed. */
+  end(outcome: Outcome): void;
+}
