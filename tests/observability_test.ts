@@ -153,6 +153,41 @@ Deno.test("without Redis a cluster's node is alive and not ready", async () => {
   await until(async () => (await get("/readyz")).status === 200);
 });
 
+Deno.test("while MySQL or Redis keeps silent a node says which, puts off or goes on, and recovers", async () => {
+  await using cluster = await TestCluster.start(1);
+  await using alice = await cluster.connect(0);
+  const a = await alice.enter("alice");
+  const get = async (path: string) => {
+    const response = await fetch(`http://127.0.0.1:${cluster.nodes[0]?.httpPort}${path}`);
+    return { status: response.status, text: await response.text() };
+  };
+  const chat = (cid: string) => alice.ask({ msgid: MSGID.ONE_CHAT, toid: a, cid, msg: "x" });
+  const recovered = () => until(async () => (await get("/readyz")).status === 200, 30_000);
+
+  cluster.redis.pause();
+  try {
+    await until(async () => (await get("/readyz")).status === 503);
+    assertMatch((await get("/readyz")).text, /^bus: /);
+    assertEquals((await chat("without redis")).msgid, MSGID.CHAT_ACK);
+  } finally {
+    cluster.redis.resume();
+  }
+  await recovered();
+
+  cluster.mariadb.pause();
+  try {
+    const { msgid, errno, retryAfterMs } = await chat("without mysql");
+    assertEquals([msgid, errno, typeof retryAfterMs], [MSGID.ERROR, 9, "number"]);
+    await until(async () => (await get("/readyz")).status === 503);
+    assertMatch((await get("/readyz")).text, /^store: /);
+    assertEquals((await get("/healthz")).status, 200);
+  } finally {
+    cluster.mariadb.resume();
+  }
+  await recovered();
+  assertEquals((await chat("without mysql")).msgid, MSGID.CHAT_ACK);
+});
+
 Deno.test("log lines are JSON, name their connection, and hold no secret", async () => {
   await using server = await TestServer.start({ workers: 1, flags: ["--log-level", "debug"] });
   const secret = "correct horse"; // what TestPeer registers with

@@ -163,7 +163,8 @@ export class RedisBus implements BusPort {
     const why = this.#trouble;
     await this.close();
     throw new Error(
-      `no bus over Redis within ${this.#startMs} ms: ${why}; check its URL, and that it runs`,
+      `no bus over Redis at ${new URL(this.#session.url).host} within ${this.#startMs} ms: ${why}; ` +
+        "check its URL, and that it runs",
     );
   }
 
