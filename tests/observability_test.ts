@@ -149,8 +149,15 @@ Deno.test("without Redis a cluster's node is alive and not ready", async () => {
   const found = samples((await get("/metrics")).text);
   assertEquals([total(found, "chat_bridge_up"), total(found, "chat_ready")], [0, 0]);
 
+  await using alice = await cluster.connect(0);
+  await alice.enter("alice"); // who is online is told to nobody
+  const count = async (name: string) => total(samples((await get("/metrics")).text), name);
+  await until(async () => await count("chat_bridge_dropped_total") > 0);
+  const resets = await count("chat_bridge_resets_total");
+
   await cluster.redis.restart();
   await until(async () => (await get("/readyz")).status === 200);
+  await until(async () => await count("chat_bridge_resets_total") > resets);
 });
 
 Deno.test("while MySQL or Redis keeps silent a node says which, puts off or goes on, and recovers", async () => {
