@@ -4,8 +4,9 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { MSGID } from "@chat/wire/messages.ts";
 import { METRICS } from "../actors/meter.ts";
+import { Child } from "../server/cluster/child.ts";
 import { TestCluster } from "./cluster_harness.ts";
-import { ROOT, TestServer } from "./server_harness.ts";
+import { cleanEnv, ROOT, taskCommand, TestServer } from "./server_harness.ts";
 import { until } from "./until.ts";
 
 /** `name{labels}` ⇒ value, of a scrape; every line is checked. */
@@ -220,5 +221,44 @@ Deno.test("log lines are JSON, name their connection, and hold no secret", async
     assert(!Number.isNaN(Date.parse(time)), line);
     assertMatch(level, /^(debug|info|warn|error)$/);
     if (/connection|session/.test(event)) assertEquals(typeof conn, "number", line);
+  }
+});
+
+Deno.test("on a terminal the log is plain text, and the node ends with its terminal", async () => {
+  const data = await Deno.makeTempDir({ prefix: "chat-terminal-" });
+  const { command, args } = taskCommand("serve");
+  const flags = ["--port", "0", "--http-port", "0", "--data", data, "--log-level", "debug"];
+  const lines: string[] = [];
+  const terminal = new Child({
+    name: "script",
+    command: "script", // of util-linux: runs a program in a terminal of its own
+    args: ["-qefc", [command, ...args, ...flags].join(" "), "/dev/null"],
+    cwd: ROOT,
+    env: cleanEnv(),
+    output: (line) => lines.push(line.trimEnd()),
+  });
+  try {
+    let port = 0;
+    await until(() => {
+      port = Number(/listening on \S+:(\d+),/.exec(lines.join("\n"))?.[1] ?? 0);
+      return port > 0;
+    }, 60_000);
+    const log = lines.filter((line) => !line.startsWith("chat server"));
+    for (const line of log) assertMatch(line, /^\d\d:\d\d:\d\d (debug|info ) [^{]+$/);
+    assertMatch(log.join("\n"), /node started node=\w+ workers=\d+/);
+
+    await terminal.stop("SIGTERM", 10_000);
+    await until(async () => {
+      try {
+        (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+        return false;
+      } catch (error) {
+        return error instanceof Deno.errors.ConnectionRefused;
+      }
+    });
+  } finally {
+    terminal.killGroup();
+    await terminal.ended;
+    await Deno.remove(data, { recursive: true });
   }
 });
