@@ -3,7 +3,8 @@
  * a BusPort. It addresses envelopes and never reads what is in a worker's parcel: the text goes
  * through as it is.
  *
- * An envelope is `target|sender worker|text`, target a worker index or `r` for the registry.
+ * An envelope is `target|sender worker|text`, target a worker index, `*` for all workers, `r` for
+ * the registry, `a` for administration.
  * Losing one is no loss: pending rows are the truth.
  */
 
@@ -18,7 +19,9 @@ export type BridgeMessage =
   /** A registry's message to one other node, or to all. */
   | { readonly type: "peer"; readonly node: NodeId | undefined; readonly message: PeerMessage }
   /** A worker's notice to the workers of all other nodes. */
-  | { readonly type: "broadcast"; readonly text: string };
+  | { readonly type: "broadcast"; readonly text: string }
+  /** Administration's message to that of one other node. */
+  | { readonly type: "admin"; readonly node: NodeId; readonly text: string };
 
 /** A parcel from another node, as a worker gets it. */
 export interface BusParcel {
@@ -28,7 +31,17 @@ export interface BusParcel {
   readonly text: string;
 }
 
+/** What administration gets from that of another node. */
+export interface AdminParcel {
+  readonly node: NodeId;
+  readonly text: string;
+}
+
+/** The actor that takes each {@linkcode AdminParcel}. */
+export const ADMIN_ACTOR = "admin";
+
 const TO_REGISTRY = "r";
+const TO_ADMIN = "a";
 const TO_ALL_WORKERS = "*";
 
 /** See the module's header. */
@@ -55,6 +68,8 @@ export class Bridge implements Actor<BridgeMessage>, BusHandler {
         return this.#bus.send(m.node, `${m.worker}|${m.from}|${m.text}`);
       case "broadcast":
         return this.#bus.broadcast(`${TO_ALL_WORKERS}|0|${m.text}`);
+      case "admin":
+        return this.#bus.send(m.node, `${TO_ADMIN}|0|${m.text}`);
       case "peer": {
         const text = `${TO_REGISTRY}|0|${JSON.stringify(m.message)}`;
         return m.node === undefined ? this.#bus.broadcast(text) : this.#bus.send(m.node, text);
@@ -74,6 +89,10 @@ export class Bridge implements Actor<BridgeMessage>, BusHandler {
     if (target === TO_REGISTRY) {
       const message = JSON.parse(text) as PeerMessage; // our own nodes' words
       this.#registry.tell({ type: "peer", from, message });
+      return;
+    }
+    if (target === TO_ADMIN) {
+      this.#system.ref<AdminParcel>(this.#system.thread, ADMIN_ACTOR).tell({ node: from, text });
       return;
     }
     const worker = Number(envelope.slice(first + 1, second));

@@ -84,6 +84,14 @@ export const METRICS = {
   chat_bridge_up: { type: "gauge", help: "1 when envelopes get through to other nodes." },
   chat_bridge_sent_total: { type: "counter", help: "Envelopes given to the bus." },
   chat_bridge_received_total: { type: "counter", help: "Envelopes from other nodes." },
+  chat_bridge_dropped_total: {
+    type: "counter",
+    help: "Envelopes that could not be given to the bus; pending rows deliver what was in them.",
+  },
+  chat_bridge_resets_total: {
+    type: "counter",
+    help: "Times that nodes announced everything again, after the bus may have lost something.",
+  },
   chat_dead_letters_total: { type: "counter", help: "Messages to actors that nobody took." },
   chat_actor_restarts_total: { type: "counter", help: "Actors started again after a failure." },
   chat_thread_restarts_total: {

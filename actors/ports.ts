@@ -271,10 +271,19 @@ export interface BusHandler {
   onReset(): void;
 }
 
+/** What a bus counts since it was opened. */
+export interface BusCounters {
+  /** Envelopes that were not sent: the other side was away, or the queue full. */
+  readonly dropped: number;
+  /** Times that everything had to be announced again. */
+  readonly resets: number;
+}
+
 /** Node-to-node traffic and the cluster-wide claims on online users. */
 export interface BusPort {
   /** This run of this node. */
   readonly node: NodeId;
+  readonly counters: BusCounters;
   /** Subscribes, takes this node's lease, then delivers. Rejects when that fails in time. */
   start(handler: BusHandler): Promise<void>;
   /** Sends one envelope; never blocks, drops when the other side is away or the queue is full. */

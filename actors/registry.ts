@@ -97,6 +97,11 @@ export class Registry implements Actor<RegistryMessage> {
     return { here: this.#users.size, all: this.#places.size };
   }
 
+  /** Other nodes that are alive as far as is known. */
+  get peers(): NodeId[] {
+    return [...this.#peers.keys()];
+  }
+
   /** Where a user is, for administration. */
   find(user: UserId): { node: NodeId | undefined; conn: number } | undefined {
     const place = this.#places.get(user);

@@ -17,6 +17,11 @@ const MAX_SERVER_FRAME_BYTES = 16 * 1024 * 1024;
 /** Most text that may wait for a server that does not read, in UTF-16 units. */
 const MAX_UNSENT_UNITS = 8 * 1024 * 1024;
 const READ_BYTES = 64 * 1024;
+/**
+ * A server that has closed refuses what is written, while its last words, the BYE, may not have been
+ * read yet: how long they are read on for, ms.
+ */
+const LAST_WORDS_MS = 1_000;
 
 const encoder = new TextEncoder();
 
@@ -86,20 +91,25 @@ async function orAbort<C extends Deno.Conn>(connecting: Promise<C>, signal: Abor
   }
 }
 
+/** What a socket needs of a connection. */
+export type Wire = Pick<Deno.Conn, "read" | "write" | "close">;
+
 /** An open connection. */
 export class Socket {
-  readonly #conn: Deno.Conn;
+  readonly #conn: Wire;
   readonly #handlers: SocketHandlers;
   readonly #clock: () => number;
   #out: string[] = [];
   #outUnits = 0;
   #writing: Promise<void> | undefined;
   #closeReason: string | undefined;
+  /** Runs from a failed write until the connection is closed. */
+  #lastWords: ReturnType<typeof setTimeout> | undefined;
   /** When bytes last came, by the clock given. */
   lastHeardMs: number;
 
   /** Starts to read at once. */
-  constructor(conn: Deno.Conn, handlers: SocketHandlers, now: () => number) {
+  constructor(conn: Wire, handlers: SocketHandlers, now: () => number) {
     this.#conn = conn;
     this.#handlers = handlers;
     this.#clock = now;
@@ -112,15 +122,15 @@ export class Socket {
     return this.#closeReason !== undefined;
   }
 
-  /** Queues one message. False when the connection is closed. */
+  /** Queues one message. False when the connection is closed, or cannot be written to any more. */
   send(message: object): boolean {
     if (this.closed) return false;
     return this.sendText(JSON.stringify(message));
   }
 
-  /** Queues one message that is JSON already. False when the connection is closed. */
+  /** Queues one message that is JSON already; false as `send`. */
   sendText(text: string): boolean {
-    if (this.closed) return false;
+    if (this.closed || this.#lastWords !== undefined) return false;
     if (this.#outUnits + text.length > MAX_UNSENT_UNITS) {
       this.close("the server does not read");
       return false;
@@ -131,7 +141,7 @@ export class Socket {
     return true;
   }
 
-  /** Resolves when everything queued has been given to the system, or the connection is closed. */
+  /** Resolves when everything queued has been given to the system, or never will be. */
   async flushed(): Promise<void> {
     while (this.#writing !== undefined && !this.closed) await this.#writing;
   }
@@ -140,6 +150,7 @@ export class Socket {
   close(reason: string): void {
     if (this.closed) return;
     this.#closeReason = reason;
+    clearTimeout(this.#lastWords);
     this.#out = [];
     this.#conn.close();
     this.#handlers.onClose(reason);
@@ -157,7 +168,9 @@ export class Socket {
         while (rest.length > 0) rest = rest.subarray(await this.#conn.write(rest));
       }
     } catch (error) {
-      this.close(describe(error));
+      if (this.closed) return;
+      this.#out = [];
+      this.#lastWords = setTimeout(() => this.close(describe(error)), LAST_WORDS_MS);
     } finally {
       this.#writing = undefined;
     }

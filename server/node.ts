@@ -176,6 +176,17 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
     registry: registryActor,
     bridge: bridgeActor,
   });
+  const killWorker = (index: number) => threads.kill(workerThread(index));
+  const passwords = system.ref<PasswordMessage>(PASSWORD_THREAD, "passwords");
+  const admin = new AdminOperations({
+    ...{ system, log, bridge },
+    ...{ node: bus.node, workers: config.workers, connections: pool.connections, killWorker },
+    registry: registryActor,
+    passwords: passwordClient(passwords),
+    store: ask,
+    upkeep: (message) => upkeep.ask(message, STORE_MS),
+    problem: () => readiness.check(),
+  });
   const stopLag = measureLag(meter);
 
   const inline = config.workers === 0 ? new InlineSessions(systemClock, log) : undefined;
@@ -202,16 +213,6 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
     });
     const address = await gateway.listen();
     log.debug("node started", { node: bus.node, workers: config.workers });
-    const killWorker = (index: number) => threads.kill(workerThread(index));
-    const passwords = system.ref<PasswordMessage>(PASSWORD_THREAD, "passwords");
-    const admin = new AdminOperations({
-      ...{ node: bus.node, workers: config.workers, connections: pool.connections, killWorker },
-      registry: registryActor,
-      passwords: passwordClient(passwords),
-      store: ask,
-      upkeep: (message) => upkeep.ask(message, STORE_MS),
-      problem: () => readiness.check(),
-    });
     return {
       admin,
       address,

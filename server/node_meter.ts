@@ -43,6 +43,8 @@ export function meterNode(meter: Meter, parts: MeteredParts): void {
   meter.gauge("chat_bridge_up", () => bus.problem() === undefined ? 1 : 0);
   meter.gauge("chat_bridge_sent_total", () => bridge.sent);
   meter.gauge("chat_bridge_received_total", () => bridge.received);
+  meter.gauge("chat_bridge_dropped_total", () => bus.counters.dropped);
+  meter.gauge("chat_bridge_resets_total", () => bus.counters.resets);
   meter.byLabel("chat_thread_restarts_total", () => threads.restarts);
   meter.gauge("chat_ready", () => readiness.problem === undefined ? 1 : 0);
   meter.gauge("chat_memory_bytes", () => Deno.memoryUsage().rss);

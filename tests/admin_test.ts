@@ -3,32 +3,11 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { MSGID } from "@chat/wire/messages.ts";
 import { adminHelp, COMMANDS } from "../server/admin/commands.ts";
+import { admin } from "./admin_process.ts";
+import { TestServer } from "./server_harness.ts";
 import { until } from "./until.ts";
-import { cleanEnv, ROOT, taskCommand, TestServer } from "./server_harness.ts";
 
 type Row = Record<string, unknown>;
-
-interface Output {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-async function admin(args: readonly string[], stdin = ""): Promise<Output> {
-  const { command, args: own } = taskCommand("admin");
-  const child = new Deno.Command(command, {
-    args: [...own, ...args],
-    cwd: ROOT,
-    env: cleanEnv(),
-    clearEnv: true,
-    ...{ stdin: "piped", stdout: "piped", stderr: "piped" },
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(stdin));
-  await writer.close();
-  const { code, stdout, stderr } = await child.output();
-  return { code, out: new TextDecoder().decode(stdout), err: new TextDecoder().decode(stderr) };
-}
 
 /** The rows of a command that succeeds. */
 async function rows(server: TestServer, ...args: string[]): Promise<Row[]> {

@@ -107,6 +107,7 @@ export class BusProcess implements Member {
     this.#reading = this.#read();
     this.bus = {
       node: options.node,
+      counters: { dropped: 0, resets: 0 },
       start: () => Promise.reject(new Error("started already")),
       send: (to, text) => void this.#tell({ do: "send", to, text }),
       broadcast: (text) => void this.#tell({ do: "broadcast", text }),

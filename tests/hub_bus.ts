@@ -177,6 +177,7 @@ export class Hub {
 /** One node's bus. Public beyond BusPort is what {@linkcode Hub} and other nodes need. */
 class HubNode implements BusPort {
   readonly node: NodeId;
+  readonly counters = { dropped: 0, resets: 0 };
   readonly #hub: Hub;
   readonly #toRedis = new Path();
   readonly #fromRedis = new Path();
@@ -388,7 +389,10 @@ class HubNode implements BusPort {
 
   #envelope(deliver: () => void): void {
     if (this.#state !== "up") return;
-    if (this.#hub.random() < this.#hub.faults.dropRate) return this.#doubt();
+    if (this.#hub.random() < this.#hub.faults.dropRate) {
+      this.counters.dropped++;
+      return this.#doubt();
+    }
     this.#command(deliver);
   }
 
@@ -401,7 +405,9 @@ class HubNode implements BusPort {
 
   #reset(): void {
     this.#resetDue = false;
-    if (this.#state === "up") this.#handler?.onReset();
+    if (this.#state !== "up") return;
+    this.counters.resets++;
+    this.#handler?.onReset();
   }
 
   #hear(other: NodeId): void {

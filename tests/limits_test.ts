@@ -8,7 +8,6 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { deadline } from "@std/async/deadline";
 import { DatabaseSync } from "node:sqlite";
 import { MSGID } from "@chat/wire/messages.ts";
-import { FLAGS } from "../server/flags.ts";
 import { type Received, TestPeer, TestServer, WAIT_MS } from "./server_harness.ts";
 
 /** 127.0.0.1 is not exempt from limits per address. */
@@ -423,21 +422,6 @@ for (
     assert(busy < 3 * Math.max(calm, FLOOR_MS), `${busy} ms, quiet ${calm} ms`);
   });
 }
-
-// ── completeness ────────────────────────────────────────────────────────────────────────────
-
-Deno.test("every flag is named by a test that runs a program with it", async () => {
-  const texts: string[] = [];
-  for await (const { name } of Deno.readDir(new URL("./", import.meta.url))) {
-    if (!name.endsWith(".ts") || name === "config_test.ts") continue;
-    texts.push(await Deno.readTextFile(new URL(name, import.meta.url)));
-  }
-  const all = texts.join("\n");
-
-  const missing = FLAGS.filter(({ name }) => !new RegExp(`--${name}\\b`).test(all));
-
-  assertEquals(missing.map(({ name }) => name), []);
-});
 
 /** Tries until it succeeds, for as long as a test may wait. */
 async function eventually(attempt: () => Promise<void>): Promise<void> {

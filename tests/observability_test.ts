@@ -4,8 +4,9 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { MSGID } from "@chat/wire/messages.ts";
 import { METRICS } from "../actors/meter.ts";
+import { Child } from "../server/cluster/child.ts";
 import { TestCluster } from "./cluster_harness.ts";
-import { ROOT, TestServer } from "./server_harness.ts";
+import { cleanEnv, ROOT, taskCommand, TestServer } from "./server_harness.ts";
 import { until } from "./until.ts";
 
 /** `name{labels}` ⇒ value, of a scrape; every line is checked. */
@@ -149,8 +150,50 @@ Deno.test("without Redis a cluster's node is alive and not ready", async () => {
   const found = samples((await get("/metrics")).text);
   assertEquals([total(found, "chat_bridge_up"), total(found, "chat_ready")], [0, 0]);
 
+  await using alice = await cluster.connect(0);
+  await alice.enter("alice"); // who is online is told to nobody
+  const count = async (name: string) => total(samples((await get("/metrics")).text), name);
+  await until(async () => await count("chat_bridge_dropped_total") > 0);
+  const resets = await count("chat_bridge_resets_total");
+
   await cluster.redis.restart();
   await until(async () => (await get("/readyz")).status === 200);
+  await until(async () => await count("chat_bridge_resets_total") > resets);
+});
+
+Deno.test("while MySQL or Redis keeps silent a node says which, puts off or goes on, and recovers", async () => {
+  await using cluster = await TestCluster.start(1);
+  await using alice = await cluster.connect(0);
+  const a = await alice.enter("alice");
+  const get = async (path: string) => {
+    const response = await fetch(`http://127.0.0.1:${cluster.nodes[0]?.httpPort}${path}`);
+    return { status: response.status, text: await response.text() };
+  };
+  const chat = (cid: string) => alice.ask({ msgid: MSGID.ONE_CHAT, toid: a, cid, msg: "x" });
+  const recovered = () => until(async () => (await get("/readyz")).status === 200, 30_000);
+
+  cluster.redis.pause();
+  try {
+    await until(async () => (await get("/readyz")).status === 503);
+    assertMatch((await get("/readyz")).text, /^bus: /);
+    assertEquals((await chat("without redis")).msgid, MSGID.CHAT_ACK);
+  } finally {
+    cluster.redis.resume();
+  }
+  await recovered();
+
+  cluster.mariadb.pause();
+  try {
+    const { msgid, errno, retryAfterMs } = await chat("without mysql");
+    assertEquals([msgid, errno, typeof retryAfterMs], [MSGID.ERROR, 9, "number"]);
+    await until(async () => (await get("/readyz")).status === 503);
+    assertMatch((await get("/readyz")).text, /^store: /);
+    assertEquals((await get("/healthz")).status, 200);
+  } finally {
+    cluster.mariadb.resume();
+  }
+  await recovered();
+  assertEquals((await chat("without mysql")).msgid, MSGID.CHAT_ACK);
 });
 
 Deno.test("log lines are JSON, name their connection, and hold no secret", async () => {
@@ -178,5 +221,44 @@ Deno.test("log lines are JSON, name their connection, and hold no secret", async
     assert(!Number.isNaN(Date.parse(time)), line);
     assertMatch(level, /^(debug|info|warn|error)$/);
     if (/connection|session/.test(event)) assertEquals(typeof conn, "number", line);
+  }
+});
+
+Deno.test("on a terminal the log is plain text, and the node ends with its terminal", async () => {
+  const data = await Deno.makeTempDir({ prefix: "chat-terminal-" });
+  const { command, args } = taskCommand("serve");
+  const flags = ["--port", "0", "--http-port", "0", "--data", data, "--log-level", "debug"];
+  const lines: string[] = [];
+  const terminal = new Child({
+    name: "script",
+    command: "script", // of util-linux: runs a program in a terminal of its own
+    args: ["-qefc", [command, ...args, ...flags].join(" "), "/dev/null"],
+    cwd: ROOT,
+    env: cleanEnv(),
+    output: (line) => lines.push(line.trimEnd()),
+  });
+  try {
+    let port = 0;
+    await until(() => {
+      port = Number(/listening on \S+:(\d+),/.exec(lines.join("\n"))?.[1] ?? 0);
+      return port > 0;
+    }, 60_000);
+    const log = lines.filter((line) => !line.startsWith("chat server"));
+    for (const line of log) assertMatch(line, /^\d\d:\d\d:\d\d (debug|info ) [^{]+$/);
+    assertMatch(log.join("\n"), /node started node=\w+ workers=\d+/);
+
+    await terminal.stop("SIGTERM", 10_000);
+    await until(async () => {
+      try {
+        (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+        return false;
+      } catch (error) {
+        return error instanceof Deno.errors.ConnectionRefused;
+      }
+    });
+  } finally {
+    terminal.killGroup();
+    await terminal.ended;
+    await Deno.remove(data, { recursive: true });
   }
 });

@@ -249,6 +249,7 @@ function registry(holder: { conn: number | undefined }): {
     }
   });
   const bus: BusPort = {
+    counters: { dropped: 0, resets: 0 },
     node: "a",
     start: () => Promise.resolve(),
     send: () => {},

@@ -56,6 +56,7 @@ class Node {
       return replica;
     });
     const bus: BusPort = {
+      counters: { dropped: 0, resets: 0 },
       node: id,
       start: () => Promise.resolve(),
       send() {},

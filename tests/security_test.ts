@@ -5,7 +5,11 @@ import { deadline } from "@std/async/deadline";
 import { MSGID } from "@chat/wire/messages.ts";
 import { argon2 } from "../actors/adapters/argon2.ts";
 import { openSqlite } from "../actors/adapters/sqlite.ts";
+import { Guard } from "../actors/guard.ts";
 import { newTokenKey, TokenSigner } from "../actors/tokens.ts";
+import { readConfig } from "../server/config.ts";
+import { permissions } from "../server/node_command.ts";
+import { FakeClock } from "./fake_clock.ts";
 import { type Received, ROOT, TestPeer, TestServer, WAIT_MS } from "./server_harness.ts";
 
 const PASSWORD = "correct horse"; // TestPeer's own
@@ -99,6 +103,18 @@ Deno.test("--tls-cert and --tls-key: a client refuses a wrong certificate; SIGHU
 });
 
 // ── permissions ─────────────────────────────────────────────────────────────────────────────
+
+Deno.test("a node of a cluster may reach its listeners, MySQL and Redis, and no other host", () => {
+  const flags = ["--mysql", "mysql://u:p@db:3307/chat", "--redis", "redis://r", "--data", "/d"];
+  const invocation = readConfig(flags, () => undefined, 1);
+  assert(!invocation.help);
+
+  const granted = permissions(invocation.config);
+
+  const net = "127.0.0.1:6000,127.0.0.1:6080,unix:/d/admin-6000.sock,db:3307,r:6379";
+  assertEquals(granted.filter((flag) => flag.startsWith("--allow-net")), [`--allow-net=${net}`]);
+  assertEquals(granted.filter((flag) => /run|ffi|all$|import/.test(flag)), []);
+});
 
 Deno.test("a node reads and writes its data directory, talks where it has to, and nothing else", async () => {
   await withDir(async (dir) => {
@@ -204,6 +220,47 @@ Deno.test("--max-failures counts an account's failures together, by id and by na
   assertEquals((await loginAs(peer, { name: "X" }, "y")).errno, 7, "nobody waits as well");
 
   assertEquals((await loginAs(peer, { id: bob })).errno, 0);
+});
+
+Deno.test("--max-failures: an address that tries many accounts waits, a right password does not clear it", async () => {
+  const flags = ["--max-failures", "1", "--unlimited", "10.0.0.0/8"];
+  await using server = await TestServer.start({ flags });
+  await using peer = await server.connect();
+  const id = await peer.register("alice");
+  const answers = [];
+  for (let i = 0; i < 9; i++) {
+    answers.push((await loginAs(peer, { name: `account ${i}` }, "wrong")).errno);
+  }
+  await using other = await server.connect();
+  await other.login(id);
+  for (let i = 9; i < 12; i++) {
+    answers.push((await loginAs(peer, { name: `account ${i}` }, "wrong")).errno);
+  }
+
+  assertEquals(answers, [...Array<number>(10).fill(1), 7, 7]);
+});
+
+Deno.test("the wait after failed log-ins doubles up to a bound, and is forgotten in time", async () => {
+  const clock = new FakeClock();
+  const limits = { registrationsPerMinute: 0, failures: 3, exempt: () => true };
+  const guard = new Guard(clock, limits);
+  const guess = () => guard.receive({ type: "login", remote: "192.0.2.1", account: "alice" });
+  assertEquals([guess(), guess(), guess()], [0, 0, 0]);
+
+  const waits: number[] = [];
+  for (let i = 0; i < 10; i++) {
+    const wait = guess();
+    waits.push(wait);
+    await clock.advance(wait - 1);
+    assertEquals(guess(), 1);
+    await clock.advance(1);
+    assertEquals(guess(), 0);
+  }
+
+  assertEquals(waits.slice(0, 4), [1_000, 2_000, 4_000, 8_000]);
+  assertEquals(waits.slice(-2), [60_000, 60_000]);
+  await clock.advance(24 * 3_600_000);
+  assertEquals([guess(), guess(), guess(), guess()], [0, 0, 0, 1_000]);
 });
 
 Deno.test("--max-failures holds for guesses that come all at once", async () => {

@@ -6,6 +6,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { MSGID } from "@chat/wire/messages.ts";
+import { openSqlite } from "../actors/adapters/sqlite.ts";
 import { Child } from "../server/cluster/child.ts";
 import {
   cleanEnv,
@@ -85,21 +86,56 @@ Deno.test("a data directory from a newer version is refused and left as it is", 
 
 Deno.test("a damaged database is refused and left as it is", async () => {
   await withDir(async (dir) => {
-    const garbage = crypto.getRandomValues(new Uint8Array(8_192));
-    await Deno.writeFile(`${dir}/chat.db`, garbage);
+    const path = `${dir}/chat.db`;
+    await (await openSqlite(path)).close();
+    const good = await Deno.readFile(path);
+    const cases = [
+      [crypto.getRandomValues(new Uint8Array(8_192)), "not a database"],
+      [good.slice(0, good.length / 2), "malformed"],
+      [good.map((byte, at) => at < 4_096 ? byte : 0x5a), "malformed"], // all but the first page
+    ] as const;
+    for (const [damaged, why] of cases) {
+      await Deno.writeFile(path, damaged);
 
-    const { code, text } = await refused("--data", dir);
+      const { code, text } = await refused("--data", dir);
 
-    assertEquals(code, 1);
-    assertSentence(text, `${dir}/chat.db`, "not a database", "restore a backup");
-    assertEquals(await Deno.readFile(`${dir}/chat.db`), garbage);
+      assertEquals(code, 1);
+      assertSentence(text, path, why, "restore a backup");
+      assertEquals(await Deno.readFile(path), Uint8Array.from(damaged));
+    }
   });
 });
 
-Deno.test("a locked database, and MySQL or Redis that refuse or keep silent, are named in time", async () => {
+/** A port whose queue of connections is full: packets to it are dropped, connecting never ends. */
+class BlackHole implements Disposable {
+  readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
+  readonly #queue: Deno.Conn[] = [];
+  readonly port = this.#listener.addr.port;
+
+  static async dig(): Promise<BlackHole> {
+    const hole = new BlackHole();
+    for (;;) {
+      const signal = AbortSignal.timeout(500);
+      try {
+        hole.#queue.push(await Deno.connect({ hostname: "127.0.0.1", port: hole.port, signal }));
+      } catch (error) {
+        if (signal.aborted) return hole;
+        throw error;
+      }
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const conn of this.#queue) conn.close();
+    this.#listener.close();
+  }
+}
+
+Deno.test("a locked database, and MySQL or Redis that refuse, keep silent or cannot be reached, are named in time", async () => {
   await withDir(async (dir) => {
+    using hole = await BlackHole.dig();
     const silent = Deno.listen({ hostname: "127.0.0.1", port: 0 }); // connections wait in its queue
-    const { port } = silent.addr as Deno.NetAddr;
+    const { port } = silent.addr;
     const mysql = (at: number) => ["--mysql", `mysql://chat:${SECRET}@127.0.0.1:${at}/chat`];
     const redis = (at: number) => [...mysql(1), "--redis", `redis://:${SECRET}@127.0.0.1:${at}`];
     const other = new DatabaseSync(`${dir}/chat.db`);
@@ -109,8 +145,10 @@ Deno.test("a locked database, and MySQL or Redis that refuse or keep silent, are
         [["--data", dir], `${dir}/chat.db`, "another process uses it"],
         [mysql(1), "127.0.0.1:1", "MySQL", "check its URL"],
         [mysql(port), `127.0.0.1:${port}`, "MySQL", "check its URL"],
+        [mysql(hole.port), `127.0.0.1:${hole.port}`, "MySQL", "check its URL"],
         [redis(1), "127.0.0.1:1", "Redis", "check its URL"],
-        [redis(port), "Redis", "check its URL"],
+        [redis(port), `127.0.0.1:${port}`, "Redis", "check its URL"],
+        [redis(hole.port), `127.0.0.1:${hole.port}`, "Redis", "check its URL"],
       ] as const;
       const results = await Promise.all(cases.map(([flags]) => refused(...flags)));
       for (const [i, { code, text, ms }] of results.entries()) {

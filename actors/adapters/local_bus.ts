@@ -11,6 +11,7 @@ const GRANTED: Promise<Claim> = Promise.resolve({ granted: true, previous: undef
 export function createLocalBus(node: NodeId): BusPort {
   return {
     node,
+    counters: { dropped: 0, resets: 0 },
     start: () => Promise.resolve(),
     send: () => {},
     broadcast: () => {},

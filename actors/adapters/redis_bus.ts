@@ -11,7 +11,7 @@
  */
 
 import type { Buffer } from "node:buffer";
-import type { BusHandler, BusPort, Claim, NodeId, UserId } from "../ports.ts";
+import type { BusCounters, BusHandler, BusPort, Claim, NodeId, UserId } from "../ports.ts";
 import { type Header, KIND, readEnvelope, say, sayEnvelope } from "./redis_message.ts";
 import { RedisNames } from "./redis_names.ts";
 import { OnlineEntries } from "./redis_online.ts";
@@ -45,12 +45,8 @@ export interface RedisBusOptions {
 /** Between two sweeps of entries without a known death, ms: nodes may die while none looks. */
 const SWEEP_MS = 600_000;
 
-/** What a bus counts. */
-export interface RedisBusCounters {
-  /** Envelopes that were not handed to Redis. */
-  readonly dropped: number;
-  /** Resets so far. */
-  readonly resets: number;
+/** What this bus counts beside what every bus does. */
+export interface RedisBusCounters extends BusCounters {
   /** Pairs of connections that came up. */
   readonly connects: number;
   /** Claims granted without an answer. */
@@ -163,7 +159,10 @@ export class RedisBus implements BusPort {
     const why = this.#trouble;
     await this.close();
     throw new Error(
-      `no bus over Redis within ${this.#startMs} ms: ${why}; check its URL, and that it runs`,
+      `no bus over Redis at ${
+        new URL(this.#session.url).host
+      } within ${this.#startMs} ms: ${why}; ` +
+        "check its URL, and that it runs",
     );
   }
 

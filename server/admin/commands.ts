@@ -13,9 +13,13 @@ export interface CommandSpec {
 /** The commands, in the order of the help. A USER is an id or a name; `name:7` is the name "7". */
 export const COMMANDS = [
   { name: "status", value: "", help: "the node, its readiness and its numbers" },
-  { name: "sessions", value: "[USER]", help: "connections of this node, or those of one user" },
-  { name: "disconnect", value: "CONN", help: "end a connection; its client may come back" },
-  { name: "disconnect-user", value: "USER", help: "the same by user" },
+  { name: "sessions", value: "[USER]", help: "connections of all nodes, or those of one user" },
+  {
+    name: "disconnect",
+    value: "CONN[@NODE]",
+    help: "end a connection, of this node if none is named; its client may come back",
+  },
+  { name: "disconnect-user", value: "USER", help: "the same by user, on whichever node" },
   {
     name: "reset-password",
     value: "USER",
@@ -36,6 +40,9 @@ const OPTIONS = [
   ["--json", "one JSON array instead of a table"],
   ["--stdin", "reset-password: take the first line of standard input as the password"],
 ] as const;
+
+const EXIT_STATUS =
+  "0 done, 1 refused, 2 wrong command line, 3 nodes that are named did not answer";
 
 /** What the command line asks for. */
 export interface AdminInvocation {
@@ -90,5 +97,6 @@ export function adminHelp(): string {
   const list = (rows: readonly (readonly [string, string])[]) =>
     rows.map(([left, right]) => `  ${left.padEnd(24)} ${right}`).join("\n");
   const commands = COMMANDS.map(({ name, value, help }) => [`${name} ${value}`, help] as const);
-  return `usage: deno task admin [options] COMMAND\n\n${list(commands)}\n\n${list(OPTIONS)}\n`;
+  return `usage: deno task admin [options] COMMAND\n\n${list(commands)}\n\n${list(OPTIONS)}\n\n` +
+    `exit status: ${EXIT_STATUS}\n`;
 }

@@ -7,6 +7,8 @@ import { tableOf } from "./table.ts";
 
 const FAILED = 1;
 const WRONG_USAGE = 2;
+/** Done as far as nodes answered; the others are named. */
+const PARTLY = 3;
 
 /** A failure in one sentence. */
 class Failure extends Error {}
@@ -70,6 +72,10 @@ async function main(): Promise<void> {
   const answer = await ask(path, { command, argument, password });
   if ("error" in answer) throw new Failure(answer.error);
   console.log(json ? JSON.stringify(answer.rows) : tableOf(answer.rows));
+  if (answer.silent.length === 0) return;
+  const nodes = `${answer.silent.length > 1 ? "nodes" : "node"} ${answer.silent.join(", ")}`;
+  console.error(`admin: no answer from ${nodes}: what is there is not shown, and may not be done`);
+  Deno.exit(PARTLY);
 }
 
 await main().catch((error) => {

@@ -2,7 +2,7 @@
 
 import { ERRNO } from "@chat/wire/errors.ts";
 import { MAX_PASSWORD_UNITS } from "@chat/wire/limits.ts";
-import { WORKER_SPAN } from "../../actors/lane.ts";
+import type { BridgeMessage } from "../../actors/bridge.ts";
 import type {
   GroupRow,
   MessageTrace,
@@ -12,14 +12,21 @@ import type {
   UserRow,
 } from "../../actors/ports.ts";
 import type { Registry } from "../../actors/registry.ts";
+import type { ActorSystem, Ref } from "../../actors/runtime.ts";
 import type { StoreCall } from "../../actors/store_protocol.ts";
 import type { UpkeepMessage } from "../../actors/upkeep.ts";
 import type { Connection } from "../connection.ts";
+import type { Log } from "../log.ts";
+import { ClusterSessions } from "./cluster.ts";
 import type { CommandName } from "./commands.ts";
-import type { AdminRequest, AdminRow } from "./protocol.ts";
+import type { AdminRequest, AdminResult, AdminRow } from "./protocol.ts";
+import { NodeSessions } from "./sessions.ts";
 
 /** The parts of a node that administration uses. */
 export interface AdminParts {
+  readonly system: ActorSystem;
+  readonly log: Log;
+  readonly bridge: Ref<BridgeMessage>;
   readonly node: NodeId;
   readonly workers: number;
   readonly connections: ReadonlyMap<number, Connection>;
@@ -36,36 +43,42 @@ export class AdminError extends Error {
   override readonly name = "AdminError";
 }
 
-/** Told to a client that is disconnected: it may come back after this, ms. */
-const COME_BACK_MS = 1_000;
 /** Letters and digits of a password that is made here, without those that look alike. */
 const LETTERS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 const PASSWORD_LETTERS = 20;
 
-type Operation = (request: AdminRequest) => Promise<AdminRow[]>;
+type Operation = (request: AdminRequest) => Promise<AdminResult>;
 
 /** Carries commands out. */
 export class AdminOperations {
   readonly #parts: AdminParts;
+  readonly #cluster: ClusterSessions;
   readonly #operations: Record<CommandName, Operation>;
 
   constructor(parts: AdminParts) {
     this.#parts = parts;
+    const { system, log, bridge, node, registry, connections } = parts;
+    this.#cluster = new ClusterSessions({
+      ...{ system, log, bridge, node },
+      peers: () => registry.peers,
+      own: new NodeSessions(node, connections),
+    });
+    const here = async (rows: Promise<AdminRow[]>) => ({ rows: await rows, silent: [] });
     this.#operations = {
-      "status": () => this.#status(),
+      "status": () => here(this.#status()),
       "sessions": ({ argument }) => this.#sessions(argument),
       "disconnect": ({ argument }) => this.#disconnect(argument),
       "disconnect-user": ({ argument }) => this.#disconnectUser(argument),
       "reset-password": ({ argument, password }) => this.#resetPassword(argument, password),
-      "user": ({ argument }) => this.#user(argument),
-      "group": ({ argument }) => this.#group(argument),
-      "message": ({ argument }) => this.#message(argument),
-      "restart-worker": ({ argument }) => this.#restartWorker(argument),
+      "user": ({ argument }) => here(this.#user(argument)),
+      "group": ({ argument }) => here(this.#group(argument)),
+      "message": ({ argument }) => here(this.#message(argument)),
+      "restart-worker": ({ argument }) => here(this.#restartWorker(argument)),
     };
   }
 
   /** @throws {AdminError} */
-  run(request: AdminRequest): Promise<AdminRow[]> {
+  run(request: AdminRequest): Promise<AdminResult> {
     return this.#operations[request.command](request);
   }
 
@@ -76,53 +89,38 @@ export class AdminOperations {
     return [{ node, ready, workers, connections: connections.size, sessions: here, online: all }];
   }
 
-  async #sessions(who: string): Promise<AdminRow[]> {
-    const user = who === "" ? undefined : (await this.#find(who)).id;
-    const now = Date.now();
-    const rows: AdminRow[] = [];
-    for (const c of this.#parts.connections.values()) {
-      if (user !== undefined && c.user !== user) continue;
-      rows.push({
-        conn: c.conn,
-        user: c.user,
-        name: c.memo?.name ?? "",
-        v: c.v,
-        remote: c.remote,
-        worker: c.conn % WORKER_SPAN,
-        silentSeconds: Math.max(0, Math.round((now - c.heardAt) / 1_000)),
-        unfinished: c.unfinished,
-        queuedBytes: c.queuedBytes,
-      });
-    }
-    return rows;
+  async #sessions(who: string): Promise<AdminResult> {
+    return await this.#cluster.list(who === "" ? 0 : (await this.#find(who)).id);
   }
 
-  #disconnect(conn: string): Promise<AdminRow[]> {
-    const connection = this.#parts.connections.get(Number(conn));
-    if (connection === undefined) throw new AdminError(`no connection ${conn} on this node`);
-    return Promise.resolve([this.#end(connection)]);
+  async #disconnect(which: string): Promise<AdminResult> {
+    const [, conn, node = this.#parts.node] = /^(\d+)(?:@(\w+))?$/.exec(which) ?? [];
+    if (conn === undefined) throw new AdminError(`no connection is called ${which}`);
+    const answer = await this.#cluster.end(node, Number(conn));
+    if (answer === undefined) throw new AdminError(`no node ${node} is in the cluster`);
+    if (answer.rows.length > 0 || answer.silent.length > 0) return answer;
+    const where = node === this.#parts.node
+      ? "this node; that of another one is CONN@NODE"
+      : `the node ${node}`;
+    throw new AdminError(`no connection ${conn} on ${where}`);
   }
 
-  async #disconnectUser(who: string): Promise<AdminRow[]> {
+  async #disconnectUser(who: string): Promise<AdminResult> {
     const { id } = await this.#find(who);
-    const rows = this.#connectionsOf(id).map((connection) => this.#end(connection));
-    if (rows.length === 0) throw new AdminError(this.#whereInstead(id));
-    return rows;
+    const answer = await this.#cluster.endUser(id, "disconnected");
+    if (answer.rows.length > 0 || answer.silent.length > 0) return answer;
+    throw new AdminError(`user ${id} is offline`);
   }
 
-  async #resetPassword(who: string, given: string | undefined): Promise<AdminRow[]> {
+  async #resetPassword(who: string, given: string | undefined): Promise<AdminResult> {
     const { id, name } = await this.#find(who);
     const password = given ?? newPassword();
     if (password.length > MAX_PASSWORD_UNITS) throw new AdminError("the password is too long");
     const hash = await this.#parts.passwords.hash(password);
     await this.#parts.store({ type: "call", op: "changePassword", args: [id, hash, ""] });
-    for (const connection of this.#connectionsOf(id)) {
-      connection.bye("WRONG_CREDENTIALS", "the password was changed", "ended_by_session");
-    }
+    const { rows: ended, silent } = await this.#cluster.endUser(id, "password");
     const shown: AdminRow = given === undefined ? { password } : {};
-    const { node } = this.#place(id);
-    const elsewhere: AdminRow = node === "" || node === this.#parts.node ? {} : { stillOn: node };
-    return [{ id, name, ...shown, ...elsewhere }];
+    return { rows: [{ id, name, ...shown, sessionsEnded: ended.length }], silent };
   }
 
   async #user(who: string): Promise<AdminRow[]> {
@@ -167,28 +165,11 @@ export class AdminOperations {
     return Promise.resolve([{ worker: Number(index), restarted: true }]);
   }
 
-  #end(connection: Connection): AdminRow {
-    const { conn, user, remote } = connection;
-    connection.bye("TRY_LATER", "disconnected by the operator", "shutdown", COME_BACK_MS);
-    return { conn, user, remote, disconnected: true };
-  }
-
-  #connectionsOf(user: UserId): Connection[] {
-    return [...this.#parts.connections.values()].filter((c) => c.user === user);
-  }
-
   /** Where a user is online: the node's name, and the connection where it is this node. */
   #place(user: UserId): { node: string; conn: number } {
     const place = this.#parts.registry.find(user);
     if (place === undefined) return { node: "", conn: 0 };
     return { node: place.node ?? this.#parts.node, conn: place.conn };
-  }
-
-  #whereInstead(user: UserId): string {
-    const { node } = this.#place(user);
-    return node === ""
-      ? `user ${user} is offline`
-      : `user ${user} is on the node ${node}: ask there`;
   }
 
   async #find(who: string): Promise<UserRow> {

@@ -24,11 +24,17 @@ export const AdminRow = z.record(z.string(), z.union([z.string(), z.number(), z.
 /** A line of the answer's table. */
 export type AdminRow = z.infer<typeof AdminRow>;
 
+/** What a command gave. */
+export const AdminResult = z.object({
+  rows: z.array(AdminRow),
+  /** Nodes of the cluster that did not answer in time: nothing of theirs is in the rows. */
+  silent: z.array(z.string()),
+});
+/** What a command gave. */
+export type AdminResult = z.infer<typeof AdminResult>;
+
 /** A node's answer. */
-export const AdminAnswer = z.union([
-  z.object({ rows: z.array(AdminRow) }),
-  z.object({ error: z.string() }),
-]);
+export const AdminAnswer = z.union([AdminResult, z.object({ error: z.string() })]);
 /** A node's answer. */
 export type AdminAnswer = z.infer<typeof AdminAnswer>;
 

@@ -75,7 +75,7 @@ export class AdminSocket implements AsyncDisposable {
     const { command, argument } = request.data;
     this.#log.info("admin command", { command, argument });
     try {
-      return { rows: await this.#operations.run(request.data) };
+      return await this.#operations.run(request.data);
     } catch (error) {
       if (!(error instanceof AdminError) && !(error instanceof ChatError)) throw error;
       return { error: error.message };
