@@ -1,31 +1,23 @@
 /**
- * All sessions of one worker, as the actor "sessions", and the lane between them and their sockets.
- * It runs frames through their session's mailbox, gathers a turn's answers and pushes, and owns what
- * the handlers share: replica, router, store client, group cache, presence.
+ * All sessions of one worker, as the actor "sessions". It runs frames through their session's
+ * mailbox, passes on what other actors say to sessions, and owns what the handlers share: replica,
+ * router, store client, group cache, presence, the lane to the sockets.
  */
 
 import { ChatError, ERRNO } from "@chat/wire/errors.ts";
 import { MSGID } from "@chat/wire/messages.ts";
 import type { BridgeMessage, BusParcel } from "./bridge.ts";
-import { dispatch, refuse, RETRY_AFTER_MS } from "./dispatch.ts";
+import { answerOutcome } from "./chat_outcomes.ts";
+import { dispatch, RETRY_AFTER_MS } from "./dispatch.ts";
 import { GroupCache } from "./group_cache.ts";
 import type { Answer, Host, SessionSettings } from "./handlers/types.ts";
 import type { GuardMessage } from "./guard.ts";
 import { HybridClock, type RandomBytes } from "./hlc.ts";
-import {
-  DONE_COLUMNS,
-  IN_COLUMNS,
-  type InLane,
-  type Opened,
-  type OutLane,
-  PUSH_CLOSE,
-  PUSH_NONE,
-  Rows,
-  type SessionMemo,
-  TurnBytes,
-} from "./lane.ts";
+import { IN_COLUMNS, type InLane, type Opened, PUSH_CLOSE, PUSH_NONE } from "./lane.ts";
 import type { Link, ThreadId } from "./link.ts";
+import { MessageSteps } from "./message_steps.ts";
 import { Meter, SessionMeters } from "./meter.ts";
+import { OutLaneWriter } from "./out_lane.ts";
 import { passwordClient, type PasswordMessage } from "./passwords.ts";
 import type { Clock, Message, Mid, PasswordPort, UserId } from "./ports.ts";
 import { PresenceWatch } from "./presence.ts";
@@ -34,10 +26,9 @@ import type { RegistryMessage, SessionCommand } from "./registry.ts";
 import { type PlaceCode, remotePlace, Replica, type ReplicaMessage } from "./replica.ts";
 import { type Parcel, type ParcelMessage, Router, workerThread } from "./router.ts";
 import type { Actor, ActorSystem, Ref } from "./runtime.ts";
-import { Delivery, type Frame, type Outlet, Session, targetKey } from "./session.ts";
+import { Delivery, type Frame, type Outlet, Session } from "./session.ts";
 import type { Outcomes } from "./store_protocol.ts";
 import { type Outcome, StoreClient, type Submission } from "./store_client.ts";
-import { MessageSteps } from "./message_steps.ts";
 import type { MessageTracer } from "./tracing.ts";
 import { TokenSigner } from "./tokens.ts";
 
@@ -103,12 +94,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   readonly #nodeIndexes = new Map<string, number>();
   /** Rebuilt sessions that are told of nobody's coming and going yet. */
   readonly #unwatched = new Set<Session>();
-  #link: Link | undefined;
-  #turn = 1;
-  readonly #bytes = new TurnBytes();
-  readonly #frames = new Rows(1024);
-  readonly #touched = new Set<Session>();
-  #memos: SessionMemo[] = [];
+  readonly #out: OutLaneWriter;
   readonly #decoder = new TextDecoder("utf-8", { fatal: true });
   #checkAt = 0;
   /** When this turn's frames or outcomes came, and when the first of the frames was read, epoch ms. */
@@ -123,6 +109,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     this.clock = system.clock;
     this.settings = options.settings;
     this.hlc = new HybridClock(() => this.clock.now(), options.random);
+    this.#out = new OutLaneWriter(() => this.hlc.time);
     this.registry = system.ref<RegistryMessage>(0, "registry");
     this.guard = system.ref<GuardMessage>(0, "guard");
     this.presence = new PresenceWatch(
@@ -164,8 +151,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
 
   /** Spawns the worker's actors and joins the lane of `link`, the link to the main thread. */
   start(link: Link): void {
-    this.#link = link;
-    link.setLane(() => this.#takeLane());
+    this.#out.attach(link);
     this.#system.spawn<HostMessage>("sessions", () => this, { onCrash: "escalate" });
     this.#system.spawn<ReplicaMessage>("replica", () => ({
       receive: (m) => {
@@ -282,7 +268,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
 
   #handled(session: Session, seq: number): void {
     session.handledFrame(seq);
-    this.#touch(session);
+    this.#out.touch(session);
   }
 
   #crashed(session: Session, error: unknown): void {
@@ -428,8 +414,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
 
   remember(session: Session): void {
     if (session.user !== 0) this.#byUser.set(session.user, session);
-    this.#memos.push(session.memo());
-    this.#link?.touch();
+    this.#out.remember(session);
   }
 
   putOff(session: Session, cid: string, seq: number): void {
@@ -478,18 +463,11 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   // ── for sessions ───────────────────────────────────────────────────────────────────────────
 
   sendPush(session: Session, delivery: Delivery, pushNumber: number): void {
-    const key = this.#turn * 2 + (session.v - 1);
-    if (delivery.encodedFor !== key) {
-      delivery.encodedAt = this.#bytes.length;
-      delivery.encodedBytes = this.#bytes.addText(delivery.text(session.v) + "\n");
-      delivery.encodedFor = key;
-    }
     this.meters.sent.inc(delivery.message.groupid === 0 ? MSGID.ONE_CHAT : MSGID.GROUP_CHAT);
     const number = this.#steps === undefined
       ? pushNumber
       : this.#tracePush(this.#steps, session, delivery.message, pushNumber);
-    this.#frames.add4(session.conn, delivery.encodedAt, delivery.encodedBytes, number);
-    this.#link?.touch();
+    this.#out.push(session, delivery, number);
   }
 
   #tracePush(steps: MessageSteps, session: Session, message: Message, pushNumber: number): number {
@@ -527,77 +505,20 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     random: () => this.#system.random(),
   };
 
-  #settled({ session, seq, req, message }: Submission, outcome: Outcome): void {
+  #settled(submission: Submission, outcome: Outcome): void {
+    const { session, seq, message } = submission;
     session.finishFrame(seq);
     if (session.closed || session.user !== message.from) return;
-    this.#touch(session);
-    const label = req === undefined ? "" : `,"req":${JSON.stringify(req)}`;
-    switch (outcome.status) {
-      case "stored":
-      case "duplicate": {
-        this.meters.ack.observe(this.#cameAt - message.ts);
-        this.#steps?.done("store", message, message.from);
-        if (outcome.status === "duplicate") this.#observeFirst(session, message, outcome.mid);
-        if (session.v === 1) return;
-        this.meters.sent.inc(MSGID.CHAT_ACK);
-        const mid = outcome.status === "stored" ? message.mid : outcome.mid;
-        const ts = outcome.status === "stored" ? message.ts : outcome.ts;
-        this.replyText(
-          session,
-          `{"msgid":${MSGID.CHAT_ACK},"cid":${
-            JSON.stringify(message.cid)
-          },"mid":"${mid}","ts":${ts}${label}}`,
-        );
-        return;
-      }
-      case "try_later":
-        this.putOff(session, message.cid, seq);
-        return this.#refuseChat(session, message, req, new ChatError("TRY_LATER"));
-      case "no_such_target":
-        return this.#refuseChat(session, message, req, new ChatError("NO_SUCH_TARGET"));
-      case "not_permitted": {
-        const error = new ChatError("NOT_PERMITTED", "you are no member of this group");
-        return this.#refuseChat(session, message, req, error);
-      }
-      // For good: were it to be tried again, it would hold up what its sender writes to others.
-      case "mailbox_full": {
-        const error = new ChatError("NOT_PERMITTED", "the recipient's mailbox is full");
-        return this.#refuseChat(session, message, req, error);
-      }
-      default:
-        return outcome satisfies never;
+    this.#out.touch(session);
+    if (outcome.status === "stored" || outcome.status === "duplicate") {
+      this.meters.ack.observe(this.#cameAt - message.ts);
+      this.#steps?.done("store", message, message.from);
     }
+    answerOutcome(submission, outcome, this);
   }
-
-  /**
-   * An earlier attempt was stored under its own `mid`: what is stamped next follows that one. It must
-   * not follow ours, which is void, and may be later: the first attempts of what comes next may still
-   * be stored by another node, under ids that follow `mid`.
-   */
-  #observeFirst(session: Session, message: Message, mid: Mid): void {
-    this.hlc.observe(mid);
-    const key = targetKey(message.toid, message.groupid);
-    const last = session.lastSent(key); // none: it has to be read
-    if (last !== undefined && (mid > last || last === message.mid)) session.stamped(key, mid);
-  }
-
-  #refuseChat(
-    session: Session,
-    message: Message,
-    req: string | number | undefined,
-    error: ChatError,
-  ): void {
-    const cid = session.v === 2 ? message.cid : undefined;
-    refuse(session, { msgid: MSGID.ONE_CHAT, cid, req }, error, this);
-  }
-
-  // ── the lane to the main thread ────────────────────────────────────────────────────────────
 
   #frame(session: Session, text: string, push: number): void {
-    if (session.closed) return;
-    const at = this.#bytes.length;
-    this.#frames.add4(session.conn, at, this.#bytes.addText(text + "\n"), push);
-    this.#link?.touch();
+    if (!session.closed) this.#out.text(session, text, push);
   }
 
   #count({ msgid, errno }: Answer): void {
@@ -609,31 +530,6 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     let waiting = 0;
     for (const session of this.#sessions.values()) waiting += session.mailbox.length;
     return waiting;
-  }
-
-  #touch(session: Session): void {
-    this.#touched.add(session);
-    this.#link?.touch();
-  }
-
-  #takeLane(): { data: OutLane; transfer: Transferable[] } | undefined {
-    if (this.#frames.length === 0 && this.#touched.size === 0 && this.#memos.length === 0) {
-      return undefined;
-    }
-    const done = new Float64Array(this.#touched.size * DONE_COLUMNS);
-    let at = 0;
-    for (const session of this.#touched) {
-      done[at++] = session.conn;
-      done[at++] = session.finishedSeq;
-      done[at++] = session.unfinished;
-    }
-    this.#touched.clear();
-    const bytes = this.#bytes.take();
-    const { time } = this.hlc;
-    const data: OutLane = { memos: this.#memos, bytes, frames: this.#frames.take(), done, time };
-    this.#memos = [];
-    this.#turn++;
-    return { data, transfer: [bytes.buffer] };
   }
 
   /** Now and then every session is checked for rows whose push and hints were all lost (G4). */
