@@ -7,7 +7,8 @@
 
 import { DONE_COLUMNS, type OutLane, Rows, type SessionMemo, TurnBytes } from "./lane.ts";
 import type { LaneSource, Link } from "./link.ts";
-import type { Delivery, Session } from "./session.ts";
+import type { Delivery } from "./delivery.ts";
+import type { Session } from "./session.ts";
 
 /** See the module's header. */
 export class OutLaneWriter {
@@ -69,7 +70,7 @@ export class OutLaneWriter {
     let at = 0;
     for (const session of this.#touched) {
       done[at++] = session.conn;
-      done[at++] = session.finishedSeq;
+      done[at++] = session.frames.finishedSeq;
       done[at++] = session.unfinished;
     }
     this.#touched.clear();

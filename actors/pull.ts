@@ -7,7 +7,8 @@ import { MAX_UNRECEIPTED } from "@chat/wire/limits.ts";
 import { midAt } from "./hlc.ts";
 import type { Clock, Message, Mid, UserId } from "./ports.ts";
 import { backoffMs } from "./runtime.ts";
-import { Delivery, type Session, SETTLED_MS } from "./session.ts";
+import { Delivery } from "./delivery.ts";
+import { type Session, SETTLED_MS } from "./session.ts";
 
 /** Rows of one read. */
 const PAGE_ROWS = 200;

@@ -9,41 +9,12 @@
  */
 
 import { MAX_UNRECEIPTED, MAX_UNRECEIPTED_UNITS } from "@chat/wire/limits.ts";
+import type { Delivery } from "./delivery.ts";
 import { MAX_RESENT_MS, midAt } from "./hlc.ts";
 import type { Refused, SessionMemo } from "./lane.ts";
 import { Mailbox, type Turn } from "./mailbox.ts";
+import { OpenFrames } from "./open_frames.ts";
 import type { GroupId, Message, Mid, UserId } from "./ports.ts";
-import { pushTextV1, pushTextV2 } from "./push_text.ts";
-import type { PlaceCode } from "./replica.ts";
-
-/** A message on its way to sessions of one worker: one object for all of them. */
-export class Delivery {
-  #v1: string | undefined;
-  #v2: string | undefined;
-  /** Turn and version whose bytes hold the encoded text, at the range that follows. */
-  encodedFor = 0;
-  encodedAt = 0;
-  encodedBytes = 0;
-  /** Read from the pending rows: its live push may still come. */
-  pulled = false;
-
-  /**
-   * @param origin Where receipts go: 0 the store of this node, else a worker of another node.
-   * @param notify Whether its sender may want to be told of receipts.
-   * @param live Pushed as it came, not read from the pending rows.
-   */
-  constructor(
-    readonly message: Message,
-    readonly origin: PlaceCode,
-    readonly notify: boolean,
-    readonly live = true,
-  ) {}
-
-  text(v: 1 | 2): string {
-    if (v === 2) return this.#v2 ??= pushTextV2(this.message);
-    return this.#v1 ??= pushTextV1(this.message);
-  }
-}
 
 /** What a session does to the world; the host implements it. */
 export interface Outlet {
@@ -82,6 +53,8 @@ export class Session {
   readonly conn: number;
   readonly remote: string;
   readonly mailbox: Mailbox<Frame>;
+  /** What the main thread need not replay. */
+  readonly frames = new OpenFrames();
   readonly #outlet: Outlet;
 
   v: 1 | 2 = 1;
@@ -103,11 +76,6 @@ export class Session {
   #sent: Map<number, Mid> | undefined;
   /** After a chat was put off: its cid, which has to come again before any later one. */
   refused: Refused | undefined;
-
-  #finishedSeq = 0;
-  #awaited: { readonly seq: number; readonly resolve: () => void } | undefined;
-  /** Frames whose chat is not yet durable, oldest first. */
-  #open: number[] = [];
 
   /** v2: pushed, no receipt yet. */
   #unreceipted: Map<Mid, Delivery> | undefined;
@@ -206,8 +174,6 @@ export class Session {
     this.refused = { cid, seq, until: now + REFUSED_FOR_MS };
   }
 
-  // ── finished frames: what the main thread need not replay ──────────────────────────────────
-
   /** Last `mid` this session stamped in a conversation; undefined when it has to be read. */
   lastSent(target: number): Mid | undefined {
     return this.#sent?.get(target);
@@ -218,44 +184,9 @@ export class Session {
     (this.#sent ??= new Map()).set(target, mid);
   }
 
-  /** The frame in hand waits for a commit. */
-  holdFrame(): void {
-    this.#open.push(this.seq);
-  }
-
-  /** Resolves when the chat of the frame in hand is durable or refused; one at a time. */
-  whenFinished(): Promise<void> {
-    return new Promise((resolve) => this.#awaited = { seq: this.seq, resolve });
-  }
-
-  /** The chat of frame `seq` is durable or refused. */
-  finishFrame(seq: number): void {
-    if (this.#awaited?.seq === seq) {
-      this.#awaited.resolve();
-      this.#awaited = undefined;
-    }
-    const open = this.#open;
-    if (open[0] === seq) open.shift();
-    else {
-      const at = open.indexOf(seq);
-      if (at >= 0) open.splice(at, 1);
-    }
-  }
-
-  /** The frame in hand has been handled (a held one stays open). */
-  handledFrame(seq: number): void {
-    this.#finishedSeq = seq;
-  }
-
   /** Frames that came and are not finished. */
   get unfinished(): number {
-    return this.mailbox.length + this.#open.length;
-  }
-
-  /** Every frame up to this number is finished. */
-  get finishedSeq(): number {
-    const first = this.#open[0];
-    return first === undefined ? this.#finishedSeq : first - 1;
+    return this.mailbox.length + this.frames.held;
   }
 
   // ── deliveries ─────────────────────────────────────────────────────────────────────────────

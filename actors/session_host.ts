@@ -26,7 +26,8 @@ import type { RegistryMessage, SessionCommand } from "./registry.ts";
 import { type PlaceCode, remotePlace, Replica, type ReplicaMessage } from "./replica.ts";
 import { type Parcel, type ParcelMessage, Router, workerThread } from "./router.ts";
 import type { Actor, ActorSystem, Ref } from "./runtime.ts";
-import { Delivery, type Frame, type Outlet, Session } from "./session.ts";
+import { Delivery } from "./delivery.ts";
+import { type Frame, type Outlet, Session } from "./session.ts";
 import type { Outcomes } from "./store_protocol.ts";
 import { type Outcome, StoreClient, type Submission } from "./store_client.ts";
 import type { MessageTracer } from "./tracing.ts";
@@ -267,7 +268,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   }
 
   #handled(session: Session, seq: number): void {
-    session.handledFrame(seq);
+    session.frames.handled(seq);
     this.#out.touch(session);
   }
 
@@ -407,7 +408,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   ): void {
     // A v1 client waits for no acknowledgement: its frame is finished once the store's thread has
     // it. But when the store falls behind, an unfinished frame is what slows a sender down.
-    if (session.v === 2 || this.store.waiting >= SLOW_ABOVE) session.holdFrame();
+    if (session.v === 2 || this.store.waiting >= SLOW_ABOVE) session.frames.hold(session.seq);
     this.store.append({ session, seq: session.seq, req, message, urgent, pushed });
     this.#steps?.received(message, this.#readAt);
   }
@@ -507,7 +508,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
 
   #settled(submission: Submission, outcome: Outcome): void {
     const { session, seq, message } = submission;
-    session.finishFrame(seq);
+    session.frames.finish(seq);
     if (session.closed || session.user !== message.from) return;
     this.#out.touch(session);
     if (outcome.status === "stored" || outcome.status === "duplicate") {

@@ -5,7 +5,8 @@ import { MAX_UNRECEIPTED } from "@chat/wire/limits.ts";
 import { midAt } from "../actors/hlc.ts";
 import type { Message } from "../actors/ports.ts";
 import { pull } from "../actors/pull.ts";
-import { Delivery, type Outlet, Session } from "../actors/session.ts";
+import { Delivery } from "../actors/delivery.ts";
+import { type Outlet, Session } from "../actors/session.ts";
 
 const NOW = 1_700_000_000_000;
 const GROUP = 7;

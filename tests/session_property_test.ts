@@ -8,7 +8,8 @@ import fc from "fast-check";
 import { HybridClock } from "../actors/hlc.ts";
 import type { Message, Mid } from "../actors/ports.ts";
 import { pull } from "../actors/pull.ts";
-import { Delivery, type Outlet, Session } from "../actors/session.ts";
+import { Delivery } from "../actors/delivery.ts";
+import { type Outlet, Session } from "../actors/session.ts";
 import { FakeClock, microtasks } from "./fake_clock.ts";
 
 const ME = 99;

@@ -220,7 +220,7 @@ function submit(session: Session, draft: Draft, prev: string, key: number, host:
   session.stamped(key, message.mid);
   // Another node may hold its first attempt still and store that: what this session stamps next must
   // sort after it, whichever of the two is stored.
-  const outcome = draft.at === undefined ? undefined : session.whenFinished();
+  const outcome = draft.at === undefined ? undefined : session.frames.whenFinished(session.seq);
   host.submit(session, message, req, urgent, pushed);
   return outcome;
 }

@@ -63,7 +63,8 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a chat sent again is not waited for",
-    host: (host) => eachSession(host, (session) => session.whenFinished = () => Promise.resolve()),
+    host: (host) =>
+      eachSession(host, (session) => session.frames.whenFinished = () => Promise.resolve()),
   },
   {
     name: "what is stamped after a repeat follows its void id",
