@@ -33,6 +33,8 @@ export interface DatabaseParts {
   readonly latency: () => number;
 }
 
+/** How long an adapter waits for an answer, ms: as that of MySQL. */
+const CALL_MS = 5_000;
 /** Longest time until a connection notices that the database has crashed, ms. */
 const NOTICE_MS = 2_000;
 
@@ -42,6 +44,8 @@ export class Database {
   readonly faults: DatabaseFaults = { loseAnswer: 0, refuse: 0, answerFirst: false };
   readonly parts: DatabaseParts;
   down = false;
+  /** Until then it takes calls and does nothing with them: a stuck disk, a lock. */
+  stuckUntil = 0;
   /** Calls without an answer. */
   readonly inHand = new Set<{ fail(why: string): void }>();
   /** Counts crashes: what was in hand at an earlier one is lost. */
@@ -230,7 +234,16 @@ export class DatabaseConnection implements StorePort {
         },
       };
       inHand.add(call);
-      scheduler.at(latency(), NOBODY, "db:arrive", () => {
+      const reach = () => {
+        const stuckMs = this.#db.stuckUntil - scheduler.now;
+        if (stuckMs > CALL_MS) {
+          scheduler.at(CALL_MS, NOBODY, "db:lost", () => call.fail("no answer in time"));
+          return;
+        }
+        if (stuckMs > 0) {
+          scheduler.at(stuckMs, NOBODY, "db:arrive", reach, thread);
+          return;
+        }
         if (!thread.alive && this.#orphansRun !== true) {
           inHand.delete(call);
           return;
@@ -239,7 +252,8 @@ export class DatabaseConnection implements StorePort {
         if (down || life !== this.#db.life) call.fail("the database is away");
         else if (random.chance(faults.refuse)) call.fail("refused");
         else arrive(call);
-      }, thread);
+      };
+      scheduler.at(latency(), NOBODY, "db:arrive", reach, thread);
     });
   }
 

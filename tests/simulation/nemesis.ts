@@ -43,6 +43,7 @@ export class Nemesis {
     this.freezer.end();
     const { database, hub, nodes, clients } = this.#world;
     database.down = false;
+    database.stuckUntil = 0;
     database.faults.refuse = database.faults.loseAnswer = 0;
     hub.faults.dropRate = 0;
     hub.faults.delayMs = [0, this.#plan.busMs];
@@ -142,6 +143,9 @@ export class Nemesis {
       case "database away":
         database.down = true;
         undo(fault.ms, () => database.down = false);
+        return;
+      case "database stuck":
+        database.stuckUntil = scheduler.now + fault.ms;
         return;
       case "database flaky":
         database.faults.refuse = database.faults.loseAnswer = fault.rate;

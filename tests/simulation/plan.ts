@@ -54,6 +54,7 @@ export type Fault =
   | { readonly kind: "stall"; readonly client: number; readonly ms: number }
   | { readonly kind: "database crash"; readonly ms: number }
   | { readonly kind: "database away"; readonly ms: number }
+  | { readonly kind: "database stuck"; readonly ms: number }
   | { readonly kind: "database flaky"; readonly ms: number; readonly rate: number }
   | { readonly kind: "bus cut"; readonly node: number; readonly ms: number }
   | { readonly kind: "bus flush" }
@@ -268,6 +269,7 @@ function planFaults(
       () => ({ kind: "stall", client, ms }),
       () => ({ kind: "database crash", ms }),
       () => ({ kind: "database away", ms }),
+      () => ({ kind: "database stuck", ms: 1.5 * ms }),
       () => ({ kind: "database flaky", ms, rate: r.between(0.05, 0.6) }),
       () => ({ kind: "bus cut", node, ms: ms * 2 }),
       () => ({ kind: "bus flush" }),
