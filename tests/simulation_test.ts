@@ -9,7 +9,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import type { StorePort } from "../actors/ports.ts";
 import { Database } from "./simulation/database.ts";
 import { MUTATIONS } from "./simulation/mutations.ts";
-import { PATH_STEPS, VICTIMS } from "./simulation/plan.ts";
+import { NODE_STEPS, PATH_STEPS, VICTIMS } from "./simulation/plan.ts";
 import { Random } from "./simulation/random.ts";
 import { reportOf } from "./simulation/report.ts";
 import { type Result, runSchedule } from "./simulation/run.ts";
@@ -45,6 +45,7 @@ async function firstFailure(
 Deno.test("whatever dies whenever: nothing acknowledged is lost, doubled or reordered", async () => {
   const count = setting("CHAT_SIMULATION_SCHEDULES", SCHEDULES);
   const crashedAfter = new Set<string>();
+  const thawedAfter = new Set<string>();
   let [messages, sights, faults, slowestMs] = [0, 0, 0, 0];
 
   const failed = await firstFailure(setting("CHAT_SIMULATION_FROM", 1), count, {}, (result) => {
@@ -53,6 +54,7 @@ Deno.test("whatever dies whenever: nothing acknowledged is lost, doubled or reor
     faults += result.faults;
     slowestMs = Math.max(slowestMs, result.finishedInMs);
     for (const place of result.crashedAfter) crashedAfter.add(place);
+    for (const step of result.thawedAfter) thawedAfter.add(step);
   });
 
   if (failed !== undefined) throw new Error(reportOf(await runSchedule(failed, { trace: true })));
@@ -64,6 +66,11 @@ Deno.test("whatever dies whenever: nothing acknowledged is lost, doubled or reor
     places.filter((place) => !crashedAfter.has(place)),
     [],
     "a crash was never tried between two steps of the delivery path",
+  );
+  assertEquals(
+    NODE_STEPS.filter((step) => !thawedAfter.has(step)),
+    [],
+    "a frozen node was never let go between two steps of another",
   );
 });
 

@@ -55,17 +55,20 @@ async function main(): Promise<number> {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     Deno.addSignalListener(signal, () => stop.abort(new Error(`ended by ${signal}`)));
   }
+  const nodes = flags.cluster === true ? number("nodes", 3) : 0;
+  const skewMs = number("skew-ms", 3_000);
   const dir = await makeRunDir();
   const began = performance.now();
   const say = (text: string) => console.log(text);
   say(`chaos: seed ${seed}, ${minutes} min, records in ${dir}`);
+  if (nodes > 1) say(`clocks of the first and the last node are ${skewMs} ms apart`);
   let result: RunResult;
   try {
     result = await run({
       seed,
       minutes,
-      nodes: flags.cluster === true ? number("nodes", 3) : 0,
-      skewMs: number("skew-ms", 3_000),
+      nodes,
+      skewMs,
       users: number("users", 24),
       messagesPerMinute: number("rate", 26_000),
       dir,

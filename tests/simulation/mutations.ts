@@ -73,10 +73,10 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a chat that was put off is forgotten after a time",
-    from: 2_001,
+    from: 8_001,
     host: (host) => eachSession(host, (session) => forgettingRefusal(session, host)),
   },
-  { name: "a login does not tell what its client has seen", from: 19_001, noSeen: true },
+  { name: "a login does not tell what its client has seen", from: 19_301, noSeen: true },
   {
     name: "a closed connection keeps its entry",
     node: (node) => ignore(node, "closed"),
