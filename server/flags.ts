@@ -41,7 +41,8 @@ export const FLAGS = [
     name: "workers",
     value: "N",
     fallback: "",
-    help: "session worker threads (default: cores − 1, at least 1); 0 runs all in one thread",
+    help:
+      "session worker threads (default: cores − 1, at least 1); 0: sessions run in the main thread, faster on one or two cores",
   },
   {
     name: "password-cost",
