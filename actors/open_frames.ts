@@ -31,18 +31,18 @@ export class OpenFrames {
     this.#handled = seq;
   }
 
-  /** The chat of frame `seq` is durable or refused. */
-  finish(seq: number): void {
+  /** The chat of frame `seq` is durable or refused; false when nothing waited for that. */
+  finish(seq: number): boolean {
     if (this.#awaited?.seq === seq) {
       this.#awaited.resolve();
       this.#awaited = undefined;
     }
     const held = this.#held;
-    if (held[0] === seq) held.shift();
-    else {
-      const at = held.indexOf(seq);
-      if (at >= 0) held.splice(at, 1);
-    }
+    const at = held[0] === seq ? 0 : held.indexOf(seq);
+    if (at < 0) return false;
+    if (at === 0) held.shift();
+    else held.splice(at, 1);
+    return true;
   }
 
   /** Resolves when the chat of frame `seq` is durable or refused; one at a time. */

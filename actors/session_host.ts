@@ -508,9 +508,9 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
 
   #settled(submission: Submission, outcome: Outcome): void {
     const { session, seq, message } = submission;
-    session.frames.finish(seq);
+    const finished = session.frames.finish(seq);
     if (session.closed || session.user !== message.from) return;
-    this.#out.touch(session);
+    if (finished) this.#out.touch(session);
     if (outcome.status === "stored" || outcome.status === "duplicate") {
       this.meters.ack.observe(this.#cameAt - message.ts);
       this.#steps?.done("store", message, message.from);
