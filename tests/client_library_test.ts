@@ -234,9 +234,10 @@ Deno.test("a chat sent again says when it was first sent by the server's clock, 
   await event(at.events, "message");
   await at.peer[Symbol.asyncDispose]();
   await using again = await at.listener.accept();
-  await again.logIn({ now });
+  const login = await again.logIn({ now });
   const second = await again.expect(MSGID.ONE_CHAT);
 
+  assertEquals(login.seen, mid(8), "of what is said from now on");
   assertEquals([first.at, first.seen, second.seen], [undefined, undefined, mid(7)]);
   assert(typeof second.at === "number" && Math.abs(second.at - now) < 10_000, `${second.at}`);
 });

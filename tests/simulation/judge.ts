@@ -103,14 +103,6 @@ function* wrongPresence(world: World): Generator<string> {
 
 const DISTURBS_BUS: ReadonlySet<Fault["kind"]> = new Set(["bus cut", "bus slow", "pause"]);
 
-function putsClockBack({ faults }: Plan): boolean {
-  return faults.some(({ fault }) => fault.kind === "clock step" && fault.ms < 0);
-}
-
-function stopsNode({ faults, freezes }: Plan): boolean {
-  return freezes.length > 0 || faults.some(({ fault }) => fault.kind === "pause");
-}
-
 function disturbsBus({ faults, freezes }: Plan): boolean {
   return freezes.length > 0 || faults.some(({ fault }) => DISTURBS_BUS.has(fault.kind));
 }
@@ -194,6 +186,7 @@ function* wrongSights({ ledger, plan, database }: World): Generator<string> {
  * recipient may be pushed what was not stored for him.
  */
 function* wrongOrder({ ledger, plan }: World): Generator<string> {
+  if (hasMisleadingClock(plan)) return;
   const joined = new Set(plan.joins.map((join) => join.groupid));
   for (const [user, sights] of ledger.seen) {
     const last = new Map<string, Chat>();
@@ -210,13 +203,9 @@ function* wrongOrder({ ledger, plan }: World): Generator<string> {
   }
 }
 
-/**
- * G3: what one sender wrote to one conversation is stored in the order of sending. Not judged: when
- * a node's clock was put back and a node was stopped. A client tells when it first sent by the clock
- * it was told at its login; if that is put back, its repeats may sort after its next first attempt.
- */
+/** G3: what one sender wrote to one conversation is stored in the order of sending. */
 function* wrongHistory({ ledger, plan, database }: World): Generator<string> {
-  if (putsClockBack(plan) && stopsNode(plan)) return;
+  if (hasMisleadingClock(plan)) return;
   const joined = new Set(plan.joins.map((join) => join.groupid));
   const last = new Map<string, Chat>();
   const messages = [...database.tables.messages.values()];
@@ -244,6 +233,17 @@ function* wrongCauses({ ledger, database }: World): Generator<string> {
       yield `${message.msg} (${message.mid}) sorts before its cause ${cause.key} (${cause.mid})`;
     }
   }
+}
+
+/**
+ * Whether a node's clock is put back and a node is stopped: order is not judged then. A client tells
+ * when it first sent by the clock that it was told at its login. If that clock is put back, what it
+ * repeats elsewhere may sort after those of its first attempts that the stopped node stores yet.
+ */
+function hasMisleadingClock({ faults, freezes }: Plan): boolean {
+  const isPutBack = faults.some(({ fault }) => fault.kind === "clock step" && fault.ms < 0);
+  const isStopped = freezes.length > 0 || faults.some(({ fault }) => fault.kind === "pause");
+  return isPutBack && isStopped;
 }
 
 /** How many messages were seen in all. */

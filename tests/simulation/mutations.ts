@@ -73,7 +73,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a chat that was put off is forgotten after a time",
-    from: 8_001,
+    from: 32_801,
     host: (host) => eachSession(host, (session) => forgettingRefusal(session, host)),
   },
   { name: "a login does not tell what its client has seen", from: 19_301, noSeen: true },
