@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { HybridClock, midAt } from "../actors/hlc.ts";
-import type { InLane } from "../actors/lane.ts";
+import type { InLane, OutLane } from "../actors/lane.ts";
 import { inlinePorts, Link } from "../actors/link.ts";
 import type { BusPort, Claim, Clock, Message } from "../actors/ports.ts";
 import { PresenceWatch } from "../actors/presence.ts";
@@ -11,9 +11,12 @@ import { Registry } from "../actors/registry.ts";
 import { ActorSystem } from "../actors/runtime.ts";
 import { Delivery } from "../actors/delivery.ts";
 import { type Outlet, Session } from "../actors/session.ts";
+import { type HostOptions, SessionHost } from "../actors/session_host.ts";
 import { StoreActor } from "../actors/store.ts";
 import { StoreClient } from "../actors/store_client.ts";
 import { packRow, type StoreMessage } from "../actors/store_protocol.ts";
+import { newTokenKey } from "../actors/tokens.ts";
+import { MSGID } from "@chat/wire/messages.ts";
 import { Connection } from "../server/connection.ts";
 import { SessionPool } from "../server/session_pool.ts";
 import { modelStore } from "./store_model.ts";
@@ -43,6 +46,27 @@ function stoppedClock(): { clock: Clock; runTimers: () => void } {
 /** Resolves when everything that promises had set off is done. */
 async function settled(): Promise<void> {
   for (let i = 0; i < 20; i++) await null;
+}
+
+function hostOptions(): HostOptions {
+  return {
+    index: 0,
+    workers: 1,
+    storeThread: 100,
+    passwordThread: 101,
+    tokenKey: newTokenKey(),
+    later: queueMicrotask,
+    log() {},
+    settings: {
+      node: "n",
+      nodeId: "n",
+      heartbeatSeconds: 30,
+      tokenMs: 1_000,
+      maxGroup: 0,
+      maxStoreQueue: 100,
+      maxFriends: 0,
+    },
+  };
 }
 
 function system(thread: number, clock: Clock): ActorSystem {
@@ -176,6 +200,52 @@ Deno.test("what was stamped after a chat that was put off is not taken for store
   bob.putOff("c1", 11, NOW);
 
   assertEquals(bob.lastSent(7), undefined); // else c1 would sort after that one when it comes again
+});
+
+Deno.test("a chat that comes before the one put off, however late, is not taken", async () => {
+  for (const [until, answers] of [[NOW + 1, ["ERROR"]], [NOW, ["BYE"]]] as const) {
+    const { clock } = stoppedClock();
+    const [main, worker] = [system(0, clock), system(1, clock)];
+    const [mainSide, workerSide] = inlinePorts(queueMicrotask);
+    const sent: string[] = [];
+    main.link(1, mainSide, (lane) => {
+      const { bytes } = lane as OutLane; // our own host's
+      sent.push(...new TextDecoder().decode(bytes).split("\n").filter((line) => line !== ""));
+    });
+    const host = new SessionHost(worker, hostOptions());
+    host.start(worker.link(0, workerSide));
+    const chat = JSON.stringify({ msgid: MSGID.ONE_CHAT, toid: 2, cid: "c2", msg: "later" });
+    const memo = {
+      conn: 64,
+      v: 2,
+      user: 1,
+      name: "alice",
+      tokenId: "",
+      wantsDelivered: false,
+      wantsTyping: false,
+      refused: { cid: "c1", seq: 1, until },
+    } as const;
+
+    host.receiveLane({
+      opened: [{ conn: 64, remote: "", memo, lastPush: 0 }],
+      bytes: new TextEncoder().encode(chat),
+      frames: Float64Array.of(64, 2, 0, chat.length),
+      readAt: NOW,
+      written: new Float64Array(),
+      closed: [],
+      time: 0,
+    });
+    await settled();
+    host.stop();
+
+    const errnos = sent.map((line) => JSON.parse(line));
+    assertEquals(
+      errnos.map((m) => m.msgid === MSGID.BYE ? "BYE" : "ERROR").sort(),
+      [...answers],
+      sent.join(),
+    );
+    for (const { errno } of errnos) assertEquals(errno, 9);
+  }
 });
 
 Deno.test("while what waits cannot be read nothing newer goes out", async () => {

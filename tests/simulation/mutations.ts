@@ -71,11 +71,6 @@ export const MUTATIONS: readonly Mutation[] = [
     from: 6_001,
     host: (host) => eachSession(host, keepingLatest),
   },
-  {
-    name: "a chat that was put off is forgotten after a time",
-    from: 32_801,
-    host: (host) => eachSession(host, (session) => forgettingRefusal(session, host)),
-  },
   { name: "a login does not tell what its client has seen", from: 19_301, noSeen: true },
   {
     name: "a closed connection keeps its entry",
@@ -100,14 +95,6 @@ function keepingLatest(session: Session): void {
   session.stamped = (key, mid) => {
     if (mid > (session.lastSent(key) ?? "")) stamped(key, mid);
   };
-}
-
-function forgettingRefusal(session: Session, { clock }: SessionHost): void {
-  let { refused } = session;
-  Object.defineProperty(session, "refused", {
-    get: () => refused !== undefined && clock.now() >= refused.until ? undefined : refused,
-    set: (value: Session["refused"]) => refused = value,
-  });
 }
 
 function ignore({ registry }: SimNode, type: RegistryMessage["type"]): void {
