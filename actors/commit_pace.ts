@@ -1,5 +1,5 @@
 /**
- * When the next commit should begin: at once while there is little to do, later under load, so that
+ * When the next commit should begin: at once while there is hardly anything to do, later under load, so that
  * batches grow and each row costs less. Numbers only; the store actor keeps the queue.
  */
 
@@ -21,8 +21,12 @@ const ROWS_PER_MS = 8;
  * all had them pushed. A crash meanwhile loses of the latter what no client was promised.
  */
 const LAZY_MS = 100;
-/** A batch below this size is no load: the next commit need not wait. */
+/**
+ * After a batch below this size the next commit waits only as long as that one took, and this, ms:
+ * what comes meanwhile has to be seen, or each message that waits would get a commit of its own.
+ */
 const SMALL_BATCH = 3;
+const BREATH_MS = 1;
 
 /** Remembers the last commit. */
 export class CommitPace {
@@ -57,12 +61,14 @@ export class CommitPace {
    */
   due(now: number, urgent: boolean): number {
     if (!urgent) return now + LAZY_MS;
-    if (this.#rows < SMALL_BATCH) return now;
+    const pause = Math.min(PAUSE_AT_MOST_MS, this.#tookMs);
+    if (this.#rows < SMALL_BATCH) {
+      return Math.max(now, this.#beganAt + this.#tookMs + Math.max(BREATH_MS, pause));
+    }
     const every = Math.min(
       COMMIT_AT_LATEST_MS,
       Math.max(COMMIT_EVERY_MS, this.#rows / ROWS_PER_MS),
     );
-    const pause = Math.min(PAUSE_AT_MOST_MS, this.#tookMs);
     return Math.max(now, this.#beganAt + Math.max(every, this.#tookMs + pause));
   }
 }

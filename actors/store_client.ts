@@ -19,6 +19,10 @@ import {
 
 /** Deadline of a question to the store, ms: above the adapters' own (5 s). */
 const CALL_MS = 8_000;
+/** How long receipts may wait for appends to go with, ms: alone they would wake the store's thread. */
+const RECEIPTS_MS = 5;
+/** So many do not wait. */
+const MAX_HELD_RECEIPTS = 512;
 
 /** An append whose outcome is awaited. */
 export interface Submission {
@@ -58,6 +62,7 @@ export class StoreClient {
   #urgent = false;
   #firstRow = 0;
   #pairs: (UserId | Mid)[] = [];
+  #cancelReceipts: (() => void) | undefined;
   #scheduled = false;
 
   /** @param onLate A stored message has a recipient that it was not pushed to. */
@@ -123,7 +128,9 @@ export class StoreClient {
   /** `user` has received a message that is stored, or about to be, by this node's store. */
   receipt(user: UserId, mid: Mid): void {
     this.#pairs.push(user, mid);
-    this.#schedule();
+    if (this.#scheduled) return;
+    if (this.#pairs.length >= 2 * MAX_HELD_RECEIPTS) this.#schedule();
+    else this.#cancelReceipts ??= this.#system.clock.after(RECEIPTS_MS, this.#flush);
   }
 
   /** The store's answer; one for another run of this worker is not ours. */
@@ -213,6 +220,8 @@ export class StoreClient {
 
   readonly #flush = (): void => {
     this.#scheduled = false;
+    this.#cancelReceipts?.();
+    this.#cancelReceipts = undefined;
     this.#flushRows();
     if (this.#pairs.length > 0) {
       this.#store.tell({ type: "receipts", pairs: this.#pairs });

@@ -153,6 +153,20 @@ Deno.test("what comes during a commit goes into one that follows", async () => {
   assertEquals(it.answered().stored, Array.from({ length: 51 }, (_, i) => i + 1));
 });
 
+Deno.test("one message is committed at once; what comes right after it shares the next commit", async () => {
+  await using it = await start();
+
+  for (let n = 0; n < 10; n++) {
+    it.append();
+    await microtasks(); // each in a turn of its own
+  }
+  const before = [...it.control.commits];
+  await it.clock.advance(1);
+
+  assertEquals(before, [[1, 0]]);
+  assertEquals(it.control.commits, [[1, 0], [9, 0]]);
+});
+
 Deno.test("a commit that fails puts off all that waits, and what was sent before the worker knew", async () => {
   await using it = await start();
   it.control.plan.push("hold", "fail");
