@@ -4,7 +4,7 @@
  *
  * - network: its own two listeners, its admin socket, MySQL, Redis;
  * - files: its data directory; read only: its own modules and migrations, the TLS files;
- * - environment: `CHAT_*`; system: the number of processors.
+ * - environment: `CHAT_*`; system: the number of processors, the priority of its own threads.
  * Everything else (other files and hosts, programs, libraries) is refused by Deno, in every thread.
  */
 
@@ -63,7 +63,7 @@ export function permissions(config: Config): string[] {
   const read = tls === undefined ? own : [...own, ...places(tls.cert), ...places(tls.key)];
   return [
     "--allow-env=CHAT_*",
-    "--allow-sys=cpus",
+    "--allow-sys=cpus,getPriority,setPriority",
     `--allow-net=${[...new Set(net)].join(",")}`,
     `--allow-read=${[...read, data].map(listed).join(",")}`,
     `--allow-write=${listed(data)}`,

@@ -32,7 +32,7 @@ const LAYERS: readonly Layer[] = [
     mayUse: (path) =>
       inWire(path) || isAdapter(path) || path === "actors/ports.ts" || path === "actors/tracing.ts",
     packages: [
-      /^node:(sqlite|buffer)$/,
+      /^node:(sqlite|buffer|os)$/,
       /^mysql2/,
       /^ioredis$/,
       /^hash-wasm$/,

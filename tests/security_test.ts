@@ -102,6 +102,21 @@ Deno.test("--tls-cert and --tls-key: a client refuses a wrong certificate; SIGHU
   });
 });
 
+Deno.test("on Linux passwords are hashed behind everything else a node does", async () => {
+  await using server = await TestServer.start();
+  const niceOf = (task: string) => {
+    const stat = Deno.readTextFileSync(`/proc/${server.pid}/task/${task}/stat`);
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[16]); // proc(5): field 19
+  };
+
+  const nice = Array.from(Deno.readDirSync(`/proc/${server.pid}/task`), ({ name }) => niceOf(name));
+
+  const main = niceOf(String(server.pid));
+  const behind = Math.max(main, 10);
+  assertEquals(nice.filter((n) => n === behind).length >= 1, true, nice.join(" "));
+  if (main < behind) assertEquals(nice.filter((n) => n !== main), [behind]);
+});
+
 // ── permissions ─────────────────────────────────────────────────────────────────────────────
 
 Deno.test("a node of a cluster may reach its listeners, MySQL and Redis, and no other host", () => {

@@ -77,7 +77,7 @@ export async function startServer(
     "--allow-net",
     "--allow-read",
     "--allow-write",
-    "--allow-sys=cpus",
+    "--allow-sys=cpus,getPriority,setPriority",
     "server/main.ts",
     ...["--host", "127.0.0.1", "--port", "0", "--http-port", "0"],
     ...["--data", join(data, "data"), "--password-cost", options.passwordCost ?? CHEAP_PASSWORDS],
