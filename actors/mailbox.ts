@@ -89,18 +89,18 @@ export class Mailbox<M> {
       return;
     }
     if (turn === undefined) this.#busy--;
-    else turn.then(this.#ended, this.#failed);
+    else turn.then(() => this.#ended(), (error) => this.#failed(error));
   }
 
-  readonly #ended = (): void => {
+  #ended(): void {
     this.#busy--;
     this.#drain();
-  };
+  }
 
-  readonly #failed = (error: unknown): void => {
+  #failed(error: unknown): void {
     this.#onError(error);
     this.#ended();
-  };
+  }
 
   #drain(): void {
     while (!this.#paused && this.#busy < this.#concurrency && this.#head < this.#waiting.length) {

@@ -7,7 +7,12 @@ import { ERRNO } from "@chat/wire/errors.ts";
 import { MSGID } from "@chat/wire/messages.ts";
 import { Admission } from "./admission.ts";
 import type { Config } from "./config.ts";
-import { type CloseReason, Connection } from "./connection.ts";
+import {
+  type CloseReason,
+  Connection,
+  type ConnectionEvents,
+  type ConnectionLimits,
+} from "./connection.ts";
 import { cannotListen } from "./http.ts";
 import type { Log } from "./log.ts";
 import { readProxyHeader } from "./proxied_socket.ts";
@@ -51,6 +56,7 @@ const NOTHING = new Uint8Array(0);
 /** See the module's header. */
 export class Gateway {
   readonly #config: Config;
+  readonly #limits: ConnectionLimits;
   readonly #pool: SessionPool;
   readonly #log: Log;
   readonly #onClosed: (conn: number) => void;
@@ -76,6 +82,12 @@ export class Gateway {
   /** @param onClosed Told of each connection that has closed. */
   constructor(config: Config, pool: SessionPool, log: Log, onClosed: (conn: number) => void) {
     this.#config = config;
+    const { queuedBytes, framesPerSecond } = config.limits;
+    this.#limits = {
+      maxQueuedBytes: queuedBytes,
+      maxUnfinished: MAX_UNFINISHED,
+      framesPerTick: framesPerSecond * TICK_MS / 1_000,
+    };
     this.#pool = pool;
     this.#log = log;
     this.#onClosed = onClosed;
@@ -229,27 +241,27 @@ export class Gateway {
     }
     this.counts.accepted++;
     this.#waiting++;
-    const { queuedBytes, framesPerSecond } = this.#config.limits;
-    const connection: Connection = new Connection(
+    const connection = new Connection(
       this.#pool.nextConn(),
       socket,
       remote,
-      {
-        maxQueuedBytes: queuedBytes,
-        maxUnfinished: MAX_UNFINISHED,
-        framesPerTick: framesPerSecond * TICK_MS / 1_000,
-      },
-      {
-        onFrame: (c, bytes, start, end) => this.#pool.frame(c, bytes, start, end),
-        onWritten: (c, push) => this.#pool.written(c, push),
-        onClosed: (c, reason) => this.#closed(c, reason),
-      },
-      () => this.#now,
+      this.#limits,
+      this.#events,
+      this.#lastTick,
     );
     this.#pool.open(connection);
     this.#sockets++;
-    void connection.run(rest).then(() => this.#sockets--); // never rejects
+    void connection.run(rest).then(this.#read); // never rejects
   }
+
+  // One of each for all connections: most are idle, and each closure would cost 60 bytes.
+  readonly #lastTick = () => this.#now;
+  readonly #read = () => void this.#sockets--;
+  readonly #events: ConnectionEvents = {
+    onFrame: (c, bytes, start, end) => this.#pool.frame(c, bytes, start, end),
+    onWritten: (c, push) => this.#pool.written(c, push),
+    onClosed: (c, reason) => this.#closed(c, reason),
+  };
 
   /** One answer that says why, then the door; nothing is kept of it. */
   #refuse(socket: AcceptedSocket, remote: string, why: string): void {
