@@ -209,9 +209,16 @@ Deno.test("nginx tells the client's address, spreads connections, reloads withou
 Deno.test("workers of a killed nginx go with it, and its port is free again", () =>
   withDir(async (dir) => {
     const nginx = await startNginx({ dir, backends: ["127.0.0.1:1"] });
-    const children = `/proc/${nginx.pid}/task/${nginx.pid}/children`;
-    const workers = (await Deno.readTextFile(children)).trim().split(" ").map(Number);
-    assert(workers.length > 0 && workers.every(isAlive));
+    let workers: number[] = [];
+    await until(
+      () => { // it listens before it has workers
+        const children = Deno.readTextFileSync(`/proc/${nginx.pid}/task/${nginx.pid}/children`);
+        workers = children.trim().split(" ").filter((pid) => pid !== "").map(Number);
+        return workers.length > 0 && workers.every(isAlive);
+      },
+      5_000,
+      "nginx has workers",
+    );
 
     Deno.kill(nginx.pid, "SIGKILL");
     const exit = await deadline(nginx.ended, 5_000);
