@@ -1,6 +1,6 @@
 /**
- * When the next commit should begin: at once while there is hardly anything to do, later under load, so that
- * batches grow and each row costs less. Numbers only; the store actor keeps the queue.
+ * When the next commit should begin: at once while there is hardly anything to do, later under load,
+ * so that batches grow and each row costs less. Numbers only; the store actor keeps the queue.
  */
 
 /**
