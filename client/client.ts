@@ -137,6 +137,14 @@ export class Client implements AsyncIterable<ClientEvent> {
     return this.#connection.state;
   }
 
+  /**
+   * Nobody is logged in, and the client holds nothing to log in with by itself: it has logged out, or
+   * its token and password were refused for good. Holds until a {@linkcode login} has succeeded.
+   */
+  get loginNeeded(): boolean {
+    return this.#connection.state !== "online" && !this.#connection.canComeBack;
+  }
+
   /** Chats that the server has not acknowledged, in order. */
   get unsent(): readonly Outgoing[] {
     return this.#chats.unsent;
@@ -354,7 +362,7 @@ export class Client implements AsyncIterable<ClientEvent> {
       state,
       reason,
       ...(retryInMs !== undefined && { retryInMs }),
-      ...(state === "offline" && { loginNeeded: !this.#connection.canComeBack }),
+      ...(state === "offline" && { loginNeeded: this.loginNeeded }),
     });
     this.#patience.wake();
   }

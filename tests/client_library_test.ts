@@ -419,6 +419,43 @@ Deno.test("a refused token falls back to the password", async () => {
   assertEquals([login.msgid, login.password], [MSGID.LOGIN, "secret"]);
 });
 
+Deno.test("who was refused by token and by login is told that a login is needed, until one works", async () => {
+  using listener = new PeerListener();
+  const resume = { token: "t", id: 1, name: "alice" };
+  const client = await connect({ port: listener.port, clock: hasty, resume });
+  await using first = await listener.accept();
+  const needed = [client.loginNeeded];
+  const refused = {
+    msgid: MSGID.LOGIN_ACK,
+    errno: 1,
+    errmsg: "void",
+    req: (await first.next()).req,
+  };
+  const events = client[Symbol.asyncIterator]();
+  await first.send(refused);
+  while ((await event(events, "connection")).state !== "offline");
+  needed.push(client.loginNeeded);
+
+  const login = client.login({ name: "alice", password: "secret" });
+  await using second = await listener.accept();
+  const busy = {
+    msgid: MSGID.LOGIN_ACK,
+    errno: 2,
+    errmsg: "in use",
+    req: (await second.next()).req,
+  };
+  await second.send(busy);
+  await assertRejects(() => login, RequestError, "in use");
+  needed.push(client.loginNeeded);
+  const again = client.login({ name: "alice", password: "secret" });
+  await second.logIn();
+  await again;
+  needed.push(client.loginNeeded);
+  await client.close();
+
+  assertEquals(needed, [false, true, true, false]);
+});
+
 Deno.test("a login over a connection that is lost at once is told so at once", async () => {
   // Another thread closes what it accepts while this one is busy: the end is there before the login.
   const source = `

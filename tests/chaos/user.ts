@@ -124,7 +124,7 @@ export class SimUser {
     for (;;) {
       try {
         if (this.#client === undefined) await this.#open();
-        else if (this.#client.state === "offline" || this.#client.session === undefined) {
+        else if (isOut(this.#client)) {
           const { id } = this.person;
           await this.#client.login({ id, password: this.#plan.password });
         }
@@ -184,7 +184,7 @@ export class SimUser {
       if (this.#mode !== "run") return;
       const commutes = this.person.habit === "commuter" && this.#rng.chance(0.08);
       if (commutes) await this.#commute();
-      else if (this.#client?.state === "offline") await this.#enter();
+      else if (this.#client !== undefined && isOut(this.#client)) await this.#enter();
     }
   }
 
@@ -289,4 +289,9 @@ export class SimUser {
       this.record.untaken(n, error.message);
     });
   }
+}
+
+/** It does not come back by itself. */
+function isOut(client: Client): boolean {
+  return client.state === "offline" || client.loginNeeded;
 }
