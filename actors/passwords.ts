@@ -13,8 +13,6 @@ export type PasswordMessage =
   | { readonly type: "verify"; readonly password: string; readonly hash: string | undefined }
   | { readonly type: "upgrade"; readonly password: string; readonly hash: string };
 
-/** Hashes that may wait; at 70 ms each the last one waits 9 s, within the deadline below. */
-export const MAX_WAITING_HASHES = 128;
 /** Deadline of one hash, its wait included, ms. */
 const HASH_MS = 15_000;
 

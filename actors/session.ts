@@ -31,7 +31,7 @@ const MAX_HELD = 256;
 /** Conversations whose last message is remembered; an older one costs a read when it goes on. */
 const MAX_FOLLOWED = 512;
 /** Frames of one session that wait for its turn. The main thread stops reading well before. */
-const MAX_FRAMES = 4_096;
+export const MAX_FRAMES = 4_096;
 /**
  * A message stamped longer ago than this is committed or refused, ms: twice the longest time a store
  * may take to answer, after the earliest that one may be stamped.

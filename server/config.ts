@@ -4,6 +4,8 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
+import { MAX_FRAME_BYTES } from "@chat/wire/limits.ts";
+import { MAX_FRAMES } from "../actors/session.ts";
 import { envName, type FlagName, FLAGS } from "./flags.ts";
 import {
   choice,
@@ -46,8 +48,11 @@ export interface Limits {
   readonly waiting: number;
   readonly loginMs: number;
   readonly framesPerSecond: number;
+  readonly frameBytes: number;
+  readonly unfinished: number;
   readonly registrationsPerMinute: number;
   readonly failures: number;
+  readonly passwordQueue: number;
   readonly unlimited: NetworkSet;
   readonly queuedBytes: number;
   readonly storeQueue: number;
@@ -75,6 +80,9 @@ const MAX_HEARTBEAT_SECONDS = 300;
 const MAX_HISTORY_DAYS = 36_500;
 /** Most that a limit may be set to: what a counter holds without losing precision is far above. */
 const MOST = 1_000_000_000;
+/** What every client may rely on, and what one connection may make the node hold. */
+const LEAST_FRAME_KIB = MAX_FRAME_BYTES / 1_024;
+const MOST_FRAME_KIB = 1_024;
 /** Supervisors kill what takes minutes to stop. */
 const MAX_DRAIN_SECONDS = 600;
 
@@ -156,8 +164,12 @@ function limits(text: (name: FlagName) => string): Limits {
     waiting: count("max-waiting"),
     loginMs: count("login-seconds") * 1_000,
     framesPerSecond: count("max-rate"),
+    frameBytes: integer(text("max-frame-kib"), "max-frame-kib", LEAST_FRAME_KIB, MOST_FRAME_KIB) *
+      1_024,
+    unfinished: integer(text("max-unfinished"), "max-unfinished", 1, MAX_FRAMES / 2),
     registrationsPerMinute: count("max-registrations"),
     failures: count("max-failures"),
+    passwordQueue: count("max-password-queue", 1),
     unlimited: networks(text("unlimited"), "unlimited"),
     queuedBytes: count("max-queued-kib", 64) * 1_024,
     storeQueue: count("max-store-queue", 1),

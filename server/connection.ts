@@ -41,6 +41,8 @@ export interface ConnectionEvents {
 export interface ConnectionLimits {
   /** Bytes that may wait for a slow reader. */
   readonly maxQueuedBytes: number;
+  /** Largest frame, braces included. */
+  readonly maxFrameBytes: number;
   /** Frames read but not finished, before reading stops. */
   readonly maxUnfinished: number;
   /** Frames between two calls of `tick` before reading stops until the next; 0: no limit. */
@@ -149,7 +151,7 @@ export class Connection {
       if (this.#ending || this.#leave !== undefined) return;
       this.#frames++;
       events.onFrame(this, bytes, start, end);
-    });
+    }, limits.maxFrameBytes);
   }
 
   /** What the session has reached; undefined until it says so. */
@@ -367,8 +369,13 @@ export class Connection {
     if (this.#ending) return;
     const error = this.#splitter.feed(bytes);
     if (error === undefined) return;
-    if (error === "too_large") this.bye("TOO_LARGE", "a frame over 64 KiB", "protocol_error");
-    else this.bye("MALFORMED", "something other than JSON objects", "protocol_error");
+    if (error === "too_large") {
+      this.bye(
+        "TOO_LARGE",
+        `a frame over ${this.#limits.maxFrameBytes / 1_024} KiB`,
+        "protocol_error",
+      );
+    } else this.bye("MALFORMED", "something other than JSON objects", "protocol_error");
   }
 
   #untilFinished(): Promise<void> {

@@ -107,6 +107,18 @@ export const FLAGS = [
       "frames a second of one connection: then it is read more slowly, told, and closed; 0: no limit",
   },
   {
+    name: "max-frame-kib",
+    value: "KIB",
+    fallback: "64",
+    help: "largest frame of a client; clients that keep to the protocol need no more than 64",
+  },
+  {
+    name: "max-unfinished",
+    value: "N",
+    fallback: "512",
+    help: "requests of one connection in hand; it is read on once half of them are finished",
+  },
+  {
     name: "max-registrations",
     value: "N",
     fallback: "30",
@@ -118,6 +130,12 @@ export const FLAGS = [
     fallback: "5",
     help:
       "failed log-ins of an account or address before each further one has to wait; 0: no limit",
+  },
+  {
+    name: "max-password-queue",
+    value: "N",
+    fallback: "128",
+    help: "passwords that may wait for their hash; further log-ins are told to try later",
   },
   {
     name: "unlimited",

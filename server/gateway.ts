@@ -25,8 +25,6 @@ import {
   TlsListener,
 } from "./tls_listener.ts";
 
-/** Unfinished frames of one connection before it is no longer read. */
-const MAX_UNFINISHED = 512;
 /** How often silence is looked for, ms: heartbeats are accurate to this. */
 const TICK_MS = 500;
 /**
@@ -82,10 +80,11 @@ export class Gateway {
   /** @param onClosed Told of each connection that has closed. */
   constructor(config: Config, pool: SessionPool, log: Log, onClosed: (conn: number) => void) {
     this.#config = config;
-    const { queuedBytes, framesPerSecond } = config.limits;
+    const { queuedBytes, framesPerSecond, frameBytes, unfinished } = config.limits;
     this.#limits = {
       maxQueuedBytes: queuedBytes,
-      maxUnfinished: MAX_UNFINISHED,
+      maxFrameBytes: frameBytes,
+      maxUnfinished: unfinished,
       framesPerTick: framesPerSecond * TICK_MS / 1_000,
     };
     this.#pool = pool;

@@ -7,6 +7,7 @@ import { MAX_UNRECEIPTED_UNITS } from "@chat/wire/limits.ts";
 import { Bridge, type BridgeMessage } from "../actors/bridge.ts";
 import type { OutLane } from "../actors/lane.ts";
 import type { PortLike } from "../actors/link.ts";
+import type { PasswordWorkerOptions } from "../actors/password_worker.ts";
 import { passwordClient, type PasswordMessage } from "../actors/passwords.ts";
 import { type BusPort, systemClock } from "../actors/ports.ts";
 import { measureLag, Meter } from "../actors/meter.ts";
@@ -268,11 +269,15 @@ async function startThreads(config: Config, parts: ThreadParts): Promise<void> {
     },
     onDown: () => system.unlink(STORE_THREAD),
   });
+  const passwordOptions: PasswordWorkerOptions = {
+    cost: config.passwordCost,
+    maxWaiting: config.limits.passwordQueue,
+  };
   await threads.start({
     thread: PASSWORD_THREAD,
     name: "passwords",
     module: new URL("../actors/password_worker.ts", import.meta.url),
-    options: config.passwordCost,
+    options: passwordOptions,
     peers: sessionThreads,
     onReady: (port) => void system.link(PASSWORD_THREAD, port),
     onDown: () => system.unlink(PASSWORD_THREAD),

@@ -70,6 +70,7 @@ function open(options: Options = {}) {
     "10.0.0.1",
     {
       maxQueuedBytes: options.maxQueuedBytes ?? 1_000,
+      maxFrameBytes: 65_536,
       maxUnfinished: options.maxUnfinished ?? 4,
       framesPerTick: options.framesPerTick ?? 0,
     },

@@ -10,6 +10,7 @@ import { DatabaseSync } from "node:sqlite";
 import { MSGID } from "@chat/wire/messages.ts";
 import type { Flood } from "./flood_worker.ts";
 import { type Received, TestPeer, TestServer, WAIT_MS } from "./server_harness.ts";
+import { PASSWORD } from "./test_peer.ts";
 
 /** 127.0.0.1 is not exempt from limits per address. */
 const NOBODY_EXEMPT = ["--unlimited", "10.0.0.0/8"];
@@ -153,6 +154,79 @@ Deno.test("--max-rate: a flood is read slowly, told, and closed; others are serv
   const oneRead = 64 * 1024 / frame.length;
   assert(pongs <= 2 * (oneRead + 100 * seconds), `${pongs} answers in ${seconds} s`);
   assert(slowest < 1_000, `${slowest} ms`);
+});
+
+Deno.test("--max-frame-kib: a frame of that size is taken, a larger one is refused with its limit", async () => {
+  await using server = await start("--max-frame-kib", "128");
+  const ping = (bytes: number) => {
+    const head = `{"msgid":${MSGID.PING},"req":"long","pad":"`;
+    return `${head}${"x".repeat(bytes - head.length - 2)}"}`;
+  };
+  await using peer = await server.connect();
+
+  await peer.sendText(ping(128 * 1_024));
+  assertEquals((await peer.expect(MSGID.PONG)).req, "long");
+  await peer.sendText(ping(128 * 1_024 + 1));
+  const bye = await peer.expectBye();
+
+  assertEquals(bye.errno, 8);
+  assertMatch(String(bye.errmsg), /128 KiB/);
+});
+
+Deno.test("--max-unfinished: who has so much in hand is read no further, and has it all answered in order", async () => {
+  const pings = 200;
+  await using server = await TestServer.start({
+    passwordCost: "65536,6", // about half a second
+    flags: ["--max-unfinished", "4"],
+  });
+  await using alice = await server.connect();
+  await using bob = await server.connect();
+  await alice.enter("alice");
+  await alice.fence(); // of what is on its way to a session while it reports, a read is taken more
+  const inMailboxes = async () => {
+    const { text } = await server.get("/metrics");
+    const [, count] = /^chat_mailbox_messages\{[^}]*"sessions"[^}]*\} (\d+)$/m.exec(text) ?? [];
+    return Number(count);
+  };
+  const ping = (req: number) => alice.send({ msgid: MSGID.PING, req });
+  let busy = true;
+
+  // What comes after it waits, as a session does one thing after the other.
+  const changing = alice.ask({ msgid: MSGID.CHANGE_PASSWORD, old: PASSWORD, new: "another" })
+    .then((answer) => {
+      busy = false;
+      return answer;
+    });
+  for (let req = 0; req < pings; req++) await ping(req);
+  let most = 0;
+  while (busy) {
+    await bob.fence(); // the node has had time for whatever it would do
+    most = Math.max(most, await inMailboxes());
+  }
+
+  assertEquals((await changing).msgid, MSGID.OK);
+  // One read, of 512 bytes, may be taken beyond the limit.
+  assert(most >= 4 && most < pings / 4, `${most} in the mailbox`);
+  for (let req = 0; req < pings; req++) {
+    assertEquals((await alice.expect(MSGID.PONG)).req, req);
+  }
+});
+
+Deno.test("--max-password-queue: more log-ins at once than may wait are told when to come again", async () => {
+  await using server = await TestServer.start({
+    passwordCost: "65536,10", // about a second: all are there before the first is done
+    flags: ["--max-password-queue", "2", "--max-failures", "0"],
+  });
+  const peers = await Promise.all(Array.from({ length: 8 }, () => server.connect()));
+
+  const answers = await Promise.all(
+    peers.map((peer) => peer.ask({ msgid: MSGID.LOGIN, v: 2, name: "nobody", password: "x" })),
+  );
+
+  const refused = answers.filter(({ errno }) => errno === 9);
+  assertEquals([answers.filter(({ errno }) => errno === 1).length, refused.length], [3, 5]);
+  for (const answer of refused) passing(answer);
+  for (const peer of peers) await peer[Symbol.asyncDispose]();
 });
 
 Deno.test("--max-registrations: an address registers so many a minute, from however many connections", async () => {

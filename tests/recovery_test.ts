@@ -503,7 +503,7 @@ function silentConnection(conn: number): Connection {
     conn,
     { read: () => never, write: () => never, close() {} },
     "",
-    { maxQueuedBytes: 1, maxUnfinished: 1, framesPerTick: 0 },
+    { maxQueuedBytes: 1, maxFrameBytes: 65_536, maxUnfinished: 1, framesPerTick: 0 },
     { onFrame() {}, onWritten() {}, onClosed() {} },
     () => NOW,
   );

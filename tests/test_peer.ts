@@ -12,7 +12,7 @@ export type Received = Readonly<Record<string, unknown>> & { readonly msgid: num
 /** How long a test waits for one message or one end, ms: many times what it takes. */
 export const WAIT_MS = 10_000;
 
-const PASSWORD = "correct horse";
+export const PASSWORD = "correct horse";
 
 interface Waiting {
   readonly matches: (message: Received) => boolean;

@@ -3,6 +3,7 @@
  * sessions, registry and store of the server as they are, over sockets that are arrays.
  */
 
+import { MAX_FRAME_BYTES } from "@chat/wire/limits.ts";
 import { argon2 } from "../../actors/adapters/argon2.ts";
 import { createLocalBus } from "../../actors/adapters/local_bus.ts";
 import { openStore } from "../../actors/adapters/open_store.ts";
@@ -191,7 +192,12 @@ export class FuzzNode {
       pool.nextConn(),
       socket,
       "fuzz",
-      { maxQueuedBytes: 1024 * 1024, maxUnfinished: 512, framesPerTick: 0 },
+      {
+        maxQueuedBytes: 1024 * 1024,
+        maxFrameBytes: MAX_FRAME_BYTES,
+        maxUnfinished: 512,
+        framesPerTick: 0,
+      },
       {
         onFrame: (c, bytes, start, end) => {
           peer.frames.push(decoder.decode(bytes.subarray(start, end)));

@@ -5,6 +5,7 @@
  * Real: actors, links' contents, SessionPool, Connection. Simulated: threads, ports, sockets, time.
  */
 
+import { MAX_FRAME_BYTES } from "@chat/wire/limits.ts";
 import { MSGID } from "@chat/wire/messages.ts";
 import { Bridge, type BridgeMessage } from "../../actors/bridge.ts";
 import { Guard, type GuardMessage } from "../../actors/guard.ts";
@@ -136,6 +137,7 @@ export class SimNode implements Owner {
       "sim",
       {
         maxQueuedBytes: QUEUED_PER_UNIT * this.#parts.settings.windowUnits + OTHER_BYTES,
+        maxFrameBytes: MAX_FRAME_BYTES,
         maxUnfinished: 512,
         framesPerTick: 0,
       },
