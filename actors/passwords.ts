@@ -1,6 +1,7 @@
 /**
  * The password actor: slow hashing behind a bounded queue, in a thread of its own, so that a login
- * never stalls a session. One hash at a time: Argon2id is as slow with two on one thread.
+ * never stalls a session. One hash at a time: Argon2id is as slow with two on one thread. A node with
+ * cores to spare has several such threads.
  */
 
 import { ChatError } from "@chat/wire/errors.ts";
@@ -38,22 +39,28 @@ export class PasswordActor implements Actor<PasswordMessage> {
   }
 }
 
-/** The actor as a port, for other threads. A refusal says TRY_LATER. */
-export function passwordClient(ref: Ref<PasswordMessage>): PasswordPort {
-  const busy = (cause: unknown) =>
-    new ChatError("TRY_LATER", "too many log-ins at once, try again later", { cause });
+/**
+ * The actors as one port, for other threads: each password goes to the one with the fewest of ours.
+ * A refusal says TRY_LATER.
+ */
+export function passwordClient(refs: readonly Ref<PasswordMessage>[]): PasswordPort {
+  const inHand = refs.map(() => 0);
+  const ask = async <R>(message: PasswordMessage): Promise<R> => {
+    const at = inHand.indexOf(Math.min(...inHand));
+    const ref = refs[at];
+    if (ref === undefined) throw new Error("no thread for passwords");
+    inHand[at] = (inHand[at] ?? 0) + 1;
+    try {
+      return await ref.ask<R>(message, HASH_MS);
+    } catch (cause) {
+      throw new ChatError("TRY_LATER", "too many log-ins at once, try again later", { cause });
+    } finally {
+      inHand[at] = (inHand[at] ?? 0) - 1;
+    }
+  };
   return {
-    hash: (password) =>
-      ref.ask<string>({ type: "hash", password }, HASH_MS).catch((e) => {
-        throw busy(e);
-      }),
-    verify: (password, hash) =>
-      ref.ask<boolean>({ type: "verify", password, hash }, HASH_MS).catch((e) => {
-        throw busy(e);
-      }),
-    upgrade: (password, hash) =>
-      ref.ask<string | undefined>({ type: "upgrade", password, hash }, HASH_MS).catch((e) => {
-        throw busy(e);
-      }),
+    hash: (password) => ask<string>({ type: "hash", password }),
+    verify: (password, hash) => ask<boolean>({ type: "verify", password, hash }),
+    upgrade: (password, hash) => ask<string | undefined>({ type: "upgrade", password, hash }),
   };
 }

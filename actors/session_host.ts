@@ -49,7 +49,7 @@ export interface HostOptions {
   /** Session workers of this node. */
   readonly workers: number;
   readonly storeThread: ThreadId;
-  readonly passwordThread: ThreadId;
+  readonly passwordThreads: readonly ThreadId[];
   readonly settings: SessionSettings;
   readonly tokenKey: string;
   /** Runs at the end of the turn. */
@@ -138,7 +138,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     );
     this.groups = new GroupCache(this.clock, (id) => this.store.call("group", id));
     this.passwords = passwordClient(
-      system.ref<PasswordMessage>(options.passwordThread, "passwords"),
+      options.passwordThreads.map((thread) => system.ref<PasswordMessage>(thread, "passwords")),
     );
     this.signer = new TokenSigner(options.tokenKey);
     const { tracer, index, settings: { node } } = options;

@@ -28,6 +28,7 @@ export interface Config {
   readonly mysql: string | undefined;
   readonly redis: string | undefined;
   readonly workers: number;
+  readonly passwordThreads: number;
   readonly passwordCost: { readonly memoryKib: number; readonly passes: number };
   readonly heartbeatSeconds: number;
   /** Files; undefined when the chat port speaks plain TCP. */
@@ -74,6 +75,8 @@ export type Invocation = { readonly help: true } | {
 
 /** Most session workers: a connection's number has room for 64. */
 const MAX_WORKERS = 64;
+/** More threads that hash would take each other's memory bandwidth. */
+const MAX_PASSWORD_THREADS = 16;
 /** Longest heartbeat, seconds: below the usual idle time-outs of proxies and NATs. */
 const MAX_HEARTBEAT_SECONDS = 300;
 /** A century: beyond it a number is a mistake. */
@@ -142,6 +145,9 @@ export function readConfig(
       workers: text("workers") === ""
         ? Math.max(1, Math.min(cores - 1, MAX_WORKERS))
         : integer(text("workers"), "workers", 0, MAX_WORKERS),
+      passwordThreads: text("password-threads") === ""
+        ? Math.max(1, Math.min(Math.floor(cores / 2), MAX_PASSWORD_THREADS))
+        : integer(text("password-threads"), "password-threads", 1, MAX_PASSWORD_THREADS),
       passwordCost: passwordCost(text("password-cost")),
       heartbeatSeconds: integer(text("heartbeat"), "heartbeat", 1, MAX_HEARTBEAT_SECONDS),
       tls,

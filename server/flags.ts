@@ -51,6 +51,12 @@ export const FLAGS = [
     help: "Argon2id cost of a password: memory in KiB, passes",
   },
   {
+    name: "password-threads",
+    value: "N",
+    fallback: "",
+    help: "threads that hash passwords (default: half of the cores, at least 1)",
+  },
+  {
     name: "heartbeat",
     value: "SECONDS",
     fallback: "30",

@@ -6,7 +6,7 @@
 import { MAX_UNRECEIPTED_UNITS } from "@chat/wire/limits.ts";
 import { Bridge, type BridgeMessage } from "../actors/bridge.ts";
 import type { OutLane } from "../actors/lane.ts";
-import type { PortLike } from "../actors/link.ts";
+import type { PortLike, ThreadId } from "../actors/link.ts";
 import type { PasswordWorkerOptions } from "../actors/password_worker.ts";
 import { passwordClient, type PasswordMessage } from "../actors/passwords.ts";
 import { type BusPort, systemClock } from "../actors/ports.ts";
@@ -31,7 +31,7 @@ import type { SessionWorkerOptions } from "../actors/session_worker.ts";
 import { portOf } from "../actors/thread.ts";
 import { Threads } from "./threads.ts";
 
-/** Thread numbers beside the session workers (1 to 64). */
+/** Thread numbers beside the session workers (1 to 64); further password threads follow the first. */
 export const STORE_THREAD = 100;
 export const PASSWORD_THREAD = 101;
 
@@ -125,11 +125,15 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
     );
     pool.attach(index, link);
   };
+  const passwordThreads = passwordThreadsOf(config);
   const workerOptions = (index: number, tokenKey: string): SessionWorkerOptions => ({
     index,
     workers: Math.max(1, config.workers),
     storeThread: STORE_THREAD,
-    passwordThread: PASSWORD_THREAD,
+    // Each worker begins with another: what it has in hand is all that it knows of them.
+    passwordThreads: passwordThreads.map((_, i) =>
+      passwordThreads[(i + index) % passwordThreads.length] ?? PASSWORD_THREAD
+    ),
     tokenKey,
     traceOneIn: config.traceOneIn,
     settings: {
@@ -156,7 +160,7 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
 
   const metered: MeteredThread[] = [
     { thread: STORE_THREAD, name: "store" },
-    { thread: PASSWORD_THREAD, name: "passwords" },
+    ...passwordThreads.map((thread) => ({ thread, name: passwordThreadName(thread) })),
     ...Array.from(pool.workers, (i) => ({ thread: workerThread(i), name: `sessions ${i}` })),
   ];
   const metrics = new Metrics(system, meter, metered);
@@ -178,7 +182,7 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
     bridge: bridgeActor,
   });
   const killWorker = (index: number) => threads.kill(workerThread(index));
-  const passwords = system.ref<PasswordMessage>(PASSWORD_THREAD, "passwords");
+  const passwords = passwordThreads.map((t) => system.ref<PasswordMessage>(t, "passwords"));
   const admin = new AdminOperations({
     ...{ system, log, bridge },
     ...{ node: bus.node, workers: config.workers, connections: pool.connections, killWorker },
@@ -236,6 +240,14 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
   }
 }
 
+function passwordThreadsOf({ passwordThreads }: Config): ThreadId[] {
+  return Array.from({ length: passwordThreads }, (_, i) => PASSWORD_THREAD + i);
+}
+
+function passwordThreadName(thread: ThreadId): string {
+  return thread === PASSWORD_THREAD ? "passwords" : `passwords ${thread - PASSWORD_THREAD}`;
+}
+
 interface ThreadParts {
   readonly threads: Threads;
   readonly system: ActorSystem;
@@ -271,17 +283,20 @@ async function startThreads(config: Config, parts: ThreadParts): Promise<void> {
   });
   const passwordOptions: PasswordWorkerOptions = {
     cost: config.passwordCost,
-    maxWaiting: config.limits.passwordQueue,
+    maxWaiting: Math.ceil(config.limits.passwordQueue / config.passwordThreads),
   };
-  await threads.start({
-    thread: PASSWORD_THREAD,
-    name: "passwords",
-    module: new URL("../actors/password_worker.ts", import.meta.url),
-    options: passwordOptions,
-    peers: sessionThreads,
-    onReady: (port) => void system.link(PASSWORD_THREAD, port),
-    onDown: () => system.unlink(PASSWORD_THREAD),
-  });
+  const passwordThreads = passwordThreadsOf(config);
+  const startPasswords = (thread: ThreadId) =>
+    threads.start({
+      thread,
+      name: passwordThreadName(thread),
+      module: new URL("../actors/password_worker.ts", import.meta.url),
+      options: passwordOptions,
+      peers: sessionThreads,
+      onReady: (port) => void system.link(thread, port),
+      onDown: () => system.unlink(thread),
+    });
+  await Promise.all(passwordThreads.map(startPasswords));
   const tokenKey = await parts.secret();
   if (inline !== undefined) {
     const options = parts.workerOptions(0, tokenKey);
@@ -294,7 +309,7 @@ async function startThreads(config: Config, parts: ThreadParts): Promise<void> {
       name: `sessions ${index}`,
       module: new URL("../actors/session_worker.ts", import.meta.url),
       options: parts.workerOptions(index, tokenKey),
-      peers: [STORE_THREAD, PASSWORD_THREAD, ...sessionThreads],
+      peers: [STORE_THREAD, ...passwordThreads, ...sessionThreads],
       onReady: (port) => parts.linkSessions(index, port),
       onDown() {
         pool.detach(index);

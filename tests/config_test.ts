@@ -21,6 +21,7 @@ const WRONG: Record<(typeof FLAGS)[number]["name"], readonly string[]> = {
   "redis": ["", "localhost", "http://host"],
   "workers": ["", "x", "-1", "65", "0.5"],
   "password-cost": ["", "x", "64", "64,", "7,1", "64,0", "64,1,1", "1048577,1", "64,101", "-64,1"],
+  "password-threads": ["0", "17", "x"],
   "heartbeat": ["", "0", "-1", "301", "x"],
   "tls-cert": ["", "cert.pem"],
   "tls-key": ["", "key.pem"],
@@ -97,6 +98,11 @@ Deno.test("flags go before the environment, and that before defaults", () => {
 Deno.test("there is at least one session worker, and at most 64, unless none is asked for", () => {
   assertEquals([1, 2, 200].map((cores) => read([], {}, cores).workers), [1, 1, 64]);
   assertEquals(read(["--workers", "0"]).workers, 0);
+});
+
+Deno.test("half of the cores hash passwords: at least one, and at most 16", () => {
+  assertEquals([1, 2, 8, 200].map((cores) => read([], {}, cores).passwordThreads), [1, 1, 4, 16]);
+  assertEquals(read(["--password-threads", "3"]).passwordThreads, 3);
 });
 
 Deno.test("--redis alone is refused: nodes of a cluster share one database", () => {

@@ -32,6 +32,7 @@ const PROOFS: Record<(typeof FLAGS)[number]["name"], Proof> = {
   "redis": { file: "startup", name: "a locked database, and MySQL or Redis" },
   "workers": { file: "observability", name: "metrics count what was done", sets: "{ workers }" },
   "password-cost": { file: "security", name: "--password-cost: a stored", sets: "passwordCost:" },
+  "password-threads": { file: "security", name: "--password-threads: so many" },
   "heartbeat": { file: "lifecycle", name: "a silent v2 peer gets a PING" },
   "tls-cert": { file: "security", name: "--tls-cert and --tls-key" },
   "tls-key": { file: "security", name: "--tls-cert and --tls-key" },

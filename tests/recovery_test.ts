@@ -53,7 +53,7 @@ function hostOptions(): HostOptions {
     index: 0,
     workers: 1,
     storeThread: 100,
-    passwordThread: 101,
+    passwordThreads: [101],
     tokenKey: newTokenKey(),
     later: queueMicrotask,
     log() {},

@@ -230,7 +230,7 @@ function sessionOptions(): SessionWorkerOptions {
     index: 0,
     workers: 1,
     storeThread: STORE_THREAD,
-    passwordThread: PASSWORD_THREAD,
+    passwordThreads: [PASSWORD_THREAD],
     tokenKey: newTokenKey(),
     settings: {
       node: NODE,

@@ -258,7 +258,7 @@ export class SimNode implements Owner {
       index,
       workers: settings.workers,
       storeThread: STORE_THREAD,
-      passwordThread: MAIN_THREAD,
+      passwordThreads: [MAIN_THREAD],
       tokenKey: TOKEN_KEY,
       settings: {
         node: this.id,
