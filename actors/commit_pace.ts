@@ -61,14 +61,19 @@ export class CommitPace {
    */
   due(now: number, urgent: boolean): number {
     if (!urgent) return now + LAZY_MS;
+    // A clock that was put back has the last one in the future.
+    return Math.min(now + LAZY_MS, Math.max(now, this.#nextAt()));
+  }
+
+  #nextAt(): number {
     const pause = Math.min(PAUSE_AT_MOST_MS, this.#tookMs);
     if (this.#rows < SMALL_BATCH) {
-      return Math.max(now, this.#beganAt + this.#tookMs + Math.max(BREATH_MS, pause));
+      return this.#beganAt + this.#tookMs + Math.max(BREATH_MS, pause);
     }
     const every = Math.min(
       COMMIT_AT_LATEST_MS,
       Math.max(COMMIT_EVERY_MS, this.#rows / ROWS_PER_MS),
     );
-    return Math.max(now, this.#beganAt + Math.max(every, this.#tookMs + pause));
+    return this.#beganAt + Math.max(every, this.#tookMs + pause);
   }
 }

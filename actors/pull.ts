@@ -72,11 +72,12 @@ async function pushPending(
   patient: boolean,
   ports: PullPorts,
 ): Promise<boolean> {
+  const { login } = session;
   let after: Mid = "";
   let limit = PAGE_ROWS;
   for (;;) {
     const rows = await ports.pending(user, after, limit);
-    if (session.user !== user || session.closed) return false;
+    if (session.login !== login || session.user !== user || session.closed) return false;
     for (const message of rows) {
       ports.observe(message.mid);
       const delivery = new Delivery(message, 0, message.groupid === 0, false);

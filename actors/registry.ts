@@ -165,7 +165,9 @@ export class Registry implements Actor<RegistryMessage> {
     }
     this.#users.set(conn, user);
     this.#set(user, conn);
-    return true;
+    // Who took it over meanwhile may have said so before the bus's answer was here.
+    if (this.#elsewhere(user) !== 0) await this.#contest(user, conn);
+    return this.#users.get(conn) === user;
   }
 
   #release(user: UserId, conn: number): void {

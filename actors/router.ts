@@ -49,7 +49,7 @@ export interface BridgeSend {
 /** Deliveries in this worker; the host implements it. */
 export interface LocalDelivery {
   deliver(parcel: Parcel, origin: PlaceCode): void;
-  push(message: Message, conn: number, notify: boolean): void;
+  push(message: Message, user: UserId, notify: boolean): void;
 }
 
 /** Thread number of a session worker, by its index. */
@@ -88,7 +88,7 @@ export class Router {
     const place = this.#replica.place(user);
     if (place === 0) return false;
     if (place > 0 && place % WORKER_SPAN === this.#self) {
-      this.#local.push(message, place, notify);
+      this.#local.push(message, user, notify);
       return true;
     }
     const { pushes } = this.#parcel(place);

@@ -130,10 +130,11 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       options.storeThread,
       options.later,
       (submission, outcome) => this.#settled(submission, outcome),
-      ({ message }, user) => {
-        // Came online, or joined, while the message was on its way to the store.
-        if (message.groupid !== 0) this.groups.invalidate(message.groupid);
-        this.router.pushTo(message, user, false);
+      ({ message, session, pushed }, user) => {
+        // Came online, or joined, while the message was on its way to the store; or nobody had it yet.
+        const isGroup = message.groupid !== 0;
+        if (isGroup && pushed !== undefined) this.groups.invalidate(message.groupid);
+        this.router.pushTo(message, user, !isGroup && session.wantsDelivered);
       },
     );
     this.groups = new GroupCache(this.clock, (id) => this.store.call("group", id));
@@ -158,7 +159,9 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       receive: (m) => {
         if (m.type === "node") this.#nodeIndexes.set(m.node, m.index);
         this.replica.apply(m);
-        if (m.type === "snapshot") this.#rewatchAll();
+        if (m.type !== "snapshot") return;
+        for (const session of this.#sessions.values()) this.#endIfReplaced(session);
+        this.#rewatchAll();
       },
     }));
     this.store.attach();
@@ -233,10 +236,23 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     session.restore(memo, lastPush, this.clock.now());
     if (session.user === 0) return;
     this.#byUser.set(session.user, session);
+    if (this.replica.complete && this.#endIfReplaced(session)) return;
     this.startPull(session);
     if (session.v === 1) return;
     this.#unwatched.add(session);
     this.#rewatchAll();
+  }
+
+  /** Another connection may have taken a session's place while it had no worker to be told. */
+  #endIfReplaced(session: Session): boolean {
+    if (session.user === 0 || session.closed) return false;
+    if (this.replica.place(session.user) === session.conn) return false;
+    this.#evict(session);
+    return true;
+  }
+
+  #evict(session: Session): void {
+    this.close(session, "ALREADY_ONLINE", "another connection took this session's place");
   }
 
   /** Rebuilt sessions want presence again: whom they watch is read, until that works. */
@@ -308,9 +324,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
         return;
       case "evict": {
         const session = this.#sessions.get(m.conn);
-        if (session !== undefined) {
-          this.close(session, "ALREADY_ONLINE", "another connection took this session's place");
-        }
+        if (session !== undefined) this.#evict(session);
         return;
       }
       case "group_changed":
@@ -360,8 +374,8 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   }
 
   /** A push within this worker. */
-  push(message: Message, conn: number, notify: boolean): void {
-    this.#sessions.get(conn)?.push(this.#deliveryOf(message, notify));
+  push(message: Message, user: UserId, notify: boolean): void {
+    this.#byUser.get(user)?.push(this.#deliveryOf(message, notify));
   }
 
   /** One object for all recipients of a message in this worker: they share its encoded text. */
@@ -508,9 +522,8 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
 
   #settled(submission: Submission, outcome: Outcome): void {
     const { session, seq, message } = submission;
-    const finished = session.frames.finish(seq);
+    if (session.frames.finish(seq) && !session.closed) this.#out.touch(session);
     if (session.closed || session.user !== message.from) return;
-    if (finished) this.#out.touch(session);
     if (outcome.status === "stored" || outcome.status === "duplicate") {
       this.meters.ack.observe(this.#cameAt - message.ts);
       this.#steps?.done("store", message, message.from);

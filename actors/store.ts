@@ -49,9 +49,9 @@ const MAX_BATCH = 4_000;
 const MAX_BATCH_RECEIPTS = 4_000;
 /** Most receipts that wait while the database is away; older ones are dropped (re-delivery repairs). */
 const MAX_QUEUED_RECEIPTS = 200_000;
-/** Questions that wait for what was appended before them; an account ends after its last word. */
+/** Questions that wait for what was appended before them; a session, an account end after that. */
 const SETTLED_FIRST: ReadonlySet<keyof StoreCalls> = new Set(
-  ["pending", "lastMid", "historyWith", "historyOf", "deleteUser"] as const,
+  ["pending", "lastMid", "historyWith", "historyOf", "revokeToken", "deleteUser"] as const,
 );
 
 const NEVER = Infinity;

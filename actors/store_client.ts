@@ -4,6 +4,7 @@
  * replaced (the store recognises what it had committed by `(from, cid)`).
  */
 
+import { ChatError } from "@chat/wire/errors.ts";
 import type { ThreadId } from "./link.ts";
 import type { Message, Mid, UserId } from "./ports.ts";
 import type { ActorSystem, Ref } from "./runtime.ts";
@@ -19,6 +20,11 @@ import {
 
 /** Deadline of a question to the store, ms: above the adapters' own (5 s). */
 const CALL_MS = 8_000;
+/**
+ * Most questions on the way, of one worker: one that has started again asks two for each of its
+ * sessions. Thousands more would only wait in the store's mailbox, and fill it.
+ */
+const MAX_CALLS = 2_000;
 /** How long receipts may wait for appends to go with, ms: alone they would wake the store's thread. */
 const RECEIPTS_MS = 5;
 /** So many do not wait. */
@@ -50,6 +56,8 @@ export class StoreClient {
   readonly #later: (fn: () => void) => void;
   readonly #waiting = new Map<number, Submission>();
   #roomless: { readonly limit: number; readonly resolve: () => void }[] = [];
+  #calls = 0;
+  #callers: (() => void)[] = [];
   #next = 1;
   #generation = 0;
   /**
@@ -94,13 +102,24 @@ export class StoreClient {
   }
 
   /** Asks the store; rejects with ChatError TRY_LATER when it cannot answer in time. */
-  call<K extends keyof StoreCalls>(
+  async call<K extends keyof StoreCalls>(
     op: K,
     ...args: Parameters<StoreCalls[K]>
-  ): ReturnType<StoreCalls[K]> {
-    this.#flush(); // what this turn has appended and received comes before the question
-    const message = { type: "call", op, args } as unknown as StoreCall;
-    return this.#store.ask(message, CALL_MS) as ReturnType<StoreCalls[K]>;
+  ): Promise<Awaited<ReturnType<StoreCalls[K]>>> {
+    const until = this.#system.clock.now() + CALL_MS;
+    if (this.#calls >= MAX_CALLS) await new Promise<void>((resolve) => this.#callers.push(resolve));
+    else this.#calls++;
+    try {
+      const leftMs = until - this.#system.clock.now();
+      if (leftMs <= 0) throw new ChatError("TRY_LATER", "the store is behind, try again later");
+      this.#flush(); // what was appended and received so far comes before the question
+      const message = { type: "call", op, args } as unknown as StoreCall;
+      return await this.#store.ask<Awaited<ReturnType<StoreCalls[K]>>>(message, leftMs);
+    } finally {
+      const next = this.#callers.shift();
+      if (next === undefined) this.#calls--;
+      else next(); // in this one's place
+    }
   }
 
   /** Hands a message over with this turn's batch. */

@@ -8,6 +8,11 @@ import type { StoreMessage } from "./store_protocol.ts";
 import { STORE_CONCURRENCY, type StoreWorkerOptions } from "./store_options.ts";
 import { UpkeepActor, type UpkeepMessage } from "./upkeep.ts";
 
+/**
+ * Never full: workers bound their questions and their appends, and an append that is dropped would
+ * never have an outcome.
+ */
+const STORE_MAILBOX = 1_000_000;
 /** Questions of administration that may wait, and be in hand at once. */
 const UPKEEP_MAILBOX = 64;
 const UPKEEP_CONCURRENCY = 4;
@@ -45,6 +50,7 @@ export function startStore(
   meter.gauge("chat_mailbox_messages", () => system.waiting("store"), "store");
   system.spawn<StoreMessage>("store", () => store, {
     concurrency: STORE_CONCURRENCY,
+    mailbox: STORE_MAILBOX,
     onCrash: "escalate",
   });
   const probed: UpkeepPort = {

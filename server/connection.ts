@@ -51,6 +51,8 @@ export interface ConnectionLimits {
 
 /** How long a last word (BYE) may take to reach the socket, ms. */
 const LAST_WORD_MS = 1_000;
+/** How long the frames of a peer that has ended may take to be finished, ms. */
+const LAST_FRAMES_MS = 2_000;
 /** How long a peer that was told may take to close, ms, before the socket is reset under it. */
 const LINGER_MS = 3_000;
 /** What a peer is told to wait that may come back, ms; each adds its own jitter. */
@@ -118,6 +120,8 @@ export class Connection {
   /** When the write in hand last got on. */
   #wroteAt = 0;
   #ending = false;
+  /** The peer has ended, and what it is owed is on its way. */
+  #closeWhenWritten = false;
   /** Closed but for the socket, which is read to its end. */
   #lingering = false;
   /** Says BYE; set while frames in hand are finished before it. */
@@ -200,7 +204,7 @@ export class Connection {
       }
       if (count === null) {
         if (buffer !== small) returnBuffer(buffer);
-        this.#hungUp("peer_closed");
+        this.#peerEnded();
         return;
       }
       this.heardAt = this.#now();
@@ -360,6 +364,26 @@ export class Connection {
     this.#socket.closeWrite?.().catch(() => this.#closeSocket());
   }
 
+  /**
+   * The peer says nothing more. What it said before that is finished, and answered as far as it still
+   * reads; the connection counts as open until then.
+   */
+  #peerEnded(): void {
+    if (this.closed || this.#ending || this.#leave !== undefined) return this.#hungUp("peer_closed");
+    const end = () => {
+      cancel();
+      this.#leave = undefined;
+      if (!this.#writing && this.#queue.length === 0) return this.close("peer_closed");
+      this.#end("peer_closed");
+      this.#closeWhenWritten = true;
+      this.flush();
+    };
+    const cancel = this.#after(LAST_FRAMES_MS, end);
+    this.#cancelLastWord = cancel;
+    this.#leave = end;
+    if (this.doneSeq >= this.lastSeq) end();
+  }
+
   #hungUp(reason: CloseReason): void {
     if (this.#lingering) this.#closeSocket();
     else this.close(reason);
@@ -424,7 +448,10 @@ export class Connection {
         if (push > 0) this.#events.onWritten(this, push);
         if (push === PUSH_CLOSE) this.#lastWordSaid();
         else if (this.#queue.length > 0) this.#writeNext();
-        else this.#writing = false;
+        else {
+          this.#writing = false;
+          if (this.#closeWhenWritten) this.close("peer_closed");
+        }
       },
       () => this.close("write_failed"),
     );

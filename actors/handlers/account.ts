@@ -143,12 +143,14 @@ interface Ticket {
   readonly token: { readonly token: string; readonly tokenId: string } | undefined;
 }
 
-// LOGOUT → v2: OK. The token in use ends.
+// LOGOUT → v2: OK. The token in use ends. While it cannot, the session goes on. What came before it
+// is answered before it: the store answers once that is committed.
 export const logout: Handler<Logout> = async (session, m, host) => {
   const { user, tokenId } = session;
+  if (tokenId !== "") await host.store.call("revokeToken", user, tokenId);
+  if (session.closed || session.user !== user) return; // another connection took its place
   host.leave(session);
   host.remember(session);
-  if (tokenId !== "") await host.store.call("revokeToken", user, tokenId);
   if (session.v === 2) host.reply(session, { msgid: MSGID.OK, ...echo(m) });
 };
 

@@ -108,6 +108,9 @@ function newest(messages: readonly Message[]): string[] {
 // TYPING toid | groupid → nothing
 export const typing: Handler<Typing> = (session, m, host) => {
   const { user, name } = session;
+  if ((m.groupid === undefined) === (m.toid === undefined)) {
+    throw new ChatError("MALFORMED", "needs either toid or groupid");
+  }
   if (m.groupid === undefined) {
     if (m.toid !== undefined) host.router.typingTo([m.toid], user, name, 0);
     return;
@@ -123,7 +126,7 @@ function chat(session: Session, draft: Draft, host: Host): Turn {
   if (host.store.waiting >= host.settings.maxStoreQueue) {
     // A v1 client never sends a message again: instead of being refused it is read no further.
     if (session.v === 1) return whenRoom(session, draft, host);
-    session.putOff(draft.cid, session.seq, host.clock.now());
+    host.putOff(session, draft.cid, session.seq);
     throw new ChatError("TRY_LATER", "the store is behind, try again later");
   }
   const key = targetKey(draft.toid, draft.groupid);
@@ -202,7 +205,12 @@ function submit(session: Session, draft: Draft, prev: string, key: number, host:
   // A v1 client is promised nothing: once all recipients have it pushed, the commit may wait.
   let urgent = session.v === 2;
   let pushed: ReadonlySet<number> | number | undefined;
-  if (groupid === 0) {
+  if (draft.at !== undefined) {
+    // Most are stored already: pushed again under an id that is void, they would hold up what others
+    // write to the same people, and v1 clients would show them twice. One that is not goes out after
+    // its commit.
+    urgent = true;
+  } else if (groupid === 0) {
     if (host.router.pushTo(message, toid, session.wantsDelivered)) pushed = toid;
     else urgent = true;
   } else {

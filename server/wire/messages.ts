@@ -44,34 +44,48 @@ export const MSGID = {
   DELETE_ACCOUNT: 25,
 } as const;
 
+/** Crockford's base 32 of 128 bits. */
+const MID = new RegExp(`^[0-7][0-9A-HJKMNP-TV-Z]{${MID_LENGTH - 1}}$`);
+/** Text of at most so many UTF-16 units; `max` of zod would count code points. */
+const upTo = (units: number) =>
+  z.string().refine((s) => s.length <= units, { error: `is longer than ${units} UTF-16 units` });
+
 /** A user's id: a positive integer. */
 export const UserId = z.int().positive();
 /** A group's id: a positive integer. */
 export const GroupId = z.int().positive();
-/** A message's id, given by the server: a ULID that sorts in causal order. */
-export const Mid = z.string().length(MID_LENGTH);
+/**
+ * A message's id, given by the server: a ULID that sorts in causal order. Nothing else passes for one:
+ * ids that clients repeat (`seen`) go into those of other messages, and into JSON as they are.
+ */
+export const Mid = z.string().regex(MID, { error: "is no message id" });
 /**
  * A message's id, chosen by its sender: unique per sender, for ever. Well-formed, as a lone
  * surrogate would be stored as another character and two ids pass for one.
  */
-export const Cid = z.string().min(1).max(MAX_CID_UNITS)
+export const Cid = upTo(MAX_CID_UNITS).min(1)
   .refine((s) => s.isWellFormed(), { error: "is not well-formed" });
 /** A client's label of a request, echoed in its answer. */
-export const Req = z.union([z.string().max(64), z.number()]);
+export const Req = z.union([upTo(64), z.number()]);
 /** `online` while the user has a session on any node. */
 export const State = z.enum(["online", "offline"]);
 /** What a member is in a group. */
 export const Role = z.enum(["creator", "normal"]);
 
-const text = z.string().min(1).max(MAX_TEXT_UNITS);
-const password = z.string().min(1).max(MAX_PASSWORD_UNITS);
+const text = upTo(MAX_TEXT_UNITS).min(1);
+const password = upTo(MAX_PASSWORD_UNITS).min(1);
+/** A name as it is looked up: in NFC, as names are kept. */
+const knownName = upTo(4 * MAX_NAME_UNITS).normalize("NFC").min(1)
+  .refine((s) => s.length <= MAX_NAME_UNITS, {
+    error: `is longer than ${MAX_NAME_UNITS} UTF-16 units`,
+  });
 /**
  * A new name, in NFC. What cannot be seen would let one name pass for another: control, format,
  * private and unassigned characters, lone surrogates (C), every space but the common one (Z), what
  * is ignored when drawn (fillers, joiners, tags, variation selectors), and a blank Braille cell.
  * A combining mark needs something before it to combine with.
  */
-export const Name = z.string().max(4 * MAX_NAME_UNITS).normalize("NFC").min(1).max(MAX_NAME_UNITS)
+export const Name = knownName
   .regex(
     /^(?:[^\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]| )+$/u,
     "has control or invisible characters",
@@ -80,7 +94,7 @@ export const Name = z.string().max(4 * MAX_NAME_UNITS).normalize("NFC").min(1).m
   });
 const name = Name;
 /** A client's name of the device that it runs on: a resume token is good on that device only. */
-export const Device = z.string().max(64)
+export const Device = upTo(64)
   .refine((s) => s.isWellFormed(), { error: "is not well-formed" });
 const req = Req.optional();
 /**
@@ -120,7 +134,7 @@ export const LoginV2 = z.object({
   msgid: z.literal(MSGID.LOGIN),
   v: z.literal(2).optional(),
   id: UserId.optional(),
-  name: z.string().min(1).max(MAX_NAME_UNITS).optional(),
+  name: knownName.optional(),
   password,
   device: Device.optional(),
   want: z.array(Want).max(8).optional(),
@@ -162,7 +176,7 @@ export type OneChatV2 = z.infer<typeof OneChatV2>;
 export const AddFriend = z.object({
   msgid: z.literal(MSGID.ADD_FRIEND),
   friendid: UserId.optional(),
-  name: z.string().min(1).max(MAX_NAME_UNITS).optional(),
+  name: knownName.optional(),
   req,
 }).refine((m) => m.friendid !== undefined || m.name !== undefined, { error: "needs friendid" });
 export type AddFriend = z.infer<typeof AddFriend>;
@@ -171,7 +185,7 @@ export type AddFriend = z.infer<typeof AddFriend>;
 export const CreateGroup = z.object({
   msgid: z.literal(MSGID.CREATE_GROUP),
   groupname: name,
-  groupdesc: z.string().max(MAX_DESC_UNITS).default(""),
+  groupdesc: upTo(MAX_DESC_UNITS).default(""),
   req,
 });
 export type CreateGroup = z.infer<typeof CreateGroup>;
@@ -180,7 +194,7 @@ export type CreateGroup = z.infer<typeof CreateGroup>;
 export const JoinGroup = z.object({
   msgid: z.literal(MSGID.JOIN_GROUP),
   groupid: GroupId.optional(),
-  groupname: z.string().min(1).max(MAX_NAME_UNITS).optional(),
+  groupname: knownName.optional(),
   req,
 }).refine((m) => m.groupid !== undefined || m.groupname !== undefined, { error: "needs groupid" });
 export type JoinGroup = z.infer<typeof JoinGroup>;
@@ -220,7 +234,7 @@ export type Pong = z.infer<typeof Pong>;
 /** RESUME (16), v2: log in with the token of an earlier LOGIN_ACK. Answer: LOGIN_ACK. */
 export const Resume = z.object({
   msgid: z.literal(MSGID.RESUME),
-  token: z.string().min(1).max(512),
+  token: upTo(512).min(1),
   device: Device.optional(),
   want: z.array(Want).max(8).optional(),
   seen: Mid.optional(), // as in LOGIN
