@@ -57,6 +57,13 @@ const WRONG_FIELDS: readonly object[] = [
   { msgid: MSGID.ONE_CHAT, toid: 1, cid: "c".repeat(65), msg: "x" },
   { msgid: MSGID.ONE_CHAT, toid: 1, cid: "\ud800", msg: "x" },
   { msgid: MSGID.ONE_CHAT, toid: 1, cid: 7, msg: "x" },
+  { msgid: MSGID.ONE_CHAT, toid: 1, cid: "😀".repeat(33), msg: "x" },
+  { msgid: MSGID.ONE_CHAT, toid: 1, cid: "c", msg: "😀".repeat(MAX_TEXT_UNITS / 2 + 1) },
+  // What others' ids are made of: a quote in one would break every frame that it comes in.
+  ...['z"', "zz", "éé", "ZZ", "0u"].map((s) => ({
+    ...{ msgid: MSGID.ONE_CHAT, toid: 1, cid: "c", msg: "x", at: 1_700_000_000_000 },
+    seen: s.repeat(13),
+  })),
   { msgid: MSGID.ONE_CHAT, toid: 1, cid: "c", msg: "" },
   { msgid: MSGID.ONE_CHAT, toid: 1, cid: "c", msg: ["x"] },
   { msgid: MSGID.ONE_CHAT, toid: 1, cid: "c", msg: null },
@@ -83,6 +90,9 @@ const WRONG_FIELDS: readonly object[] = [
   { msgid: MSGID.REGISTER, name: "fine", password: "" },
   { msgid: MSGID.REGISTER, name: "fine", password: "x".repeat(257) },
   { msgid: MSGID.REGISTER, name: 5, password: "x" },
+  { msgid: MSGID.REGISTER, name: "😀".repeat(26), password: "x" },
+  { msgid: MSGID.TYPING },
+  { msgid: MSGID.TYPING, toid: 1, groupid: 1 },
 ];
 
 /** Bytes after which a stream cannot be cut any more. */

@@ -151,6 +151,42 @@ Deno.test("while the database refuses nothing is acknowledged; then all goes on,
   assertEquals(stored, [first.mid, ...acks.map((ack) => ack.mid)]);
 });
 
+for (const workers of [0, 1]) {
+  Deno.test(`what a client has sent before it hangs up is done, --workers ${workers}`, async () => {
+    await using server = await TestServer.start({ workers });
+    await using bob = await server.connect();
+    const b = await bob.enter("bob");
+    const texts = ["one", "two", "three"];
+    for (const [i, logsOut] of [false, true].entries()) {
+      const alice = await server.connect(1);
+      const a = await alice.enter(`alice${i}`);
+      const chats = texts.map((msg) => ({ msgid: MSGID.ONE_CHAT, id: a, to: b, msg }));
+      await alice.send(...chats, ...logsOut ? [{ msgid: MSGID.LOGOUT, id: a }] : []);
+      await alice[Symbol.asyncDispose]();
+
+      for (const msg of texts) assertEquals((await bob.take(MSGID.ONE_CHAT)).msg, msg);
+    }
+  });
+
+  Deno.test(`who says that nothing more follows is answered to the end, --workers ${workers}`, async () => {
+    await using server = await TestServer.start({ workers });
+    await using alice = await server.connect();
+    const a = await alice.enter("alice");
+
+    await alice.send(
+      { msgid: MSGID.HISTORY, userid: a, req: 1 },
+      { msgid: MSGID.CREATE_GROUP, groupname: "g", req: 2 },
+      { msgid: MSGID.ONE_CHAT, toid: a, cid: "c", msg: "x", req: 3 },
+      { msgid: MSGID.PING, req: 4 },
+    );
+    await alice.finish();
+    await alice.closed();
+
+    const answered = alice.received.flatMap(({ req }) => req === undefined ? [] : [Number(req)]);
+    assertEquals(answered.sort(), [1, 2, 3, 4]);
+  });
+}
+
 Deno.test("a silent v2 peer gets a PING, then BYE; one that answers stays; v1 is left alone", async () => {
   await using server = await TestServer.start({ flags: ["--heartbeat", "1"] });
   await using silent = await server.connect();

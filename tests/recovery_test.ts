@@ -276,6 +276,56 @@ Deno.test("while what waits cannot be read nothing newer goes out", async () => 
   assertEquals(failures.length, 1);
 });
 
+Deno.test("what was read for a login goes to no later one on the same connection", async () => {
+  const { clock } = stoppedClock();
+  const { bob, sent } = session();
+  const read = Promise.withResolvers<Message[]>();
+  const done = pull(bob, {
+    clock,
+    pending: () => read.promise,
+    observe: () => {},
+    onFailure: () => {},
+    random: () => 0,
+  });
+
+  const { user, name } = bob;
+  bob.end();
+  bob.begin(user, name, NOW);
+  read.resolve([message(1, 0).message]);
+  await done;
+
+  assertEquals(sent, []);
+});
+
+Deno.test("a worker has so many questions on the way, and the others follow as answers come", async () => {
+  const { clock } = stoppedClock();
+  const [worker, other] = [system(1, clock), system(100, clock)];
+  const [left, right] = inlinePorts(queueMicrotask);
+  worker.link(100, left);
+  other.link(1, right);
+  const asked: (() => void)[] = [];
+  other.spawn("store", () => ({
+    receive: () => new Promise<void>((resolve) => asked.push(resolve)),
+  }), { concurrency: 10_000 });
+  const client = new StoreClient(worker, 100, queueMicrotask, () => {}, () => {});
+
+  const answers = Array.from({ length: 5_000 }, () => client.call("contacts", 1));
+  await settled();
+  const most = asked.length;
+  for (let done = 0; done < answers.length; done++) {
+    asked[done]?.();
+    if (done % 100 === 0) await settled();
+  }
+  await settled();
+  for (const answer of asked) answer();
+  await Promise.all(answers);
+
+  assert(most > 0 && most < answers.length / 2, `${most} at once`);
+  assertEquals(asked.length, answers.length);
+  worker.close();
+  other.close();
+});
+
 // ── presence ────────────────────────────────────────────────────────────────────────────────────
 
 Deno.test("who was told a state while a change was gathered is told when it changes back", () => {

@@ -35,6 +35,10 @@ class Node {
   readonly replicas: Replica[];
   readonly registry: Registry;
 
+  /** What its bus does with a claim. */
+  claim: BusPort["claim"] = (user, at, takeover) =>
+    Promise.resolve(this.entries.claim(user, { node: this.id, conn: at }, takeover));
+
   constructor(readonly id: NodeId, readonly entries = new Entries()) {
     const clock = new FakeClock();
     const events = { onDeadLetter() {}, onCrash() {}, onGiveUp() {} };
@@ -61,8 +65,7 @@ class Node {
       start: () => Promise.resolve(),
       send() {},
       broadcast() {},
-      claim: (user, at, takeover) =>
-        Promise.resolve(entries.claim(user, { node: id, conn: at }, takeover)),
+      claim: (user, at, takeover) => this.claim(user, at, takeover),
       release: (user, at) => {
         const held = entries.map.get(user);
         if (held?.node === id && held.conn === at) entries.map.delete(user);
@@ -224,6 +227,37 @@ Deno.test("who leaves while another node states to have them is there, not gone"
 
   await node.tell({ type: "peer", from: "m", message: { t: "changes", seq: 2, list: [7, -1] } });
   assertEquals(node.place(7), 0);
+});
+
+Deno.test("a claim whose answer comes after the word of a later one gives way", async () => {
+  const entries = new Entries();
+  const [x, y] = [new Node("x", entries), new Node("y", entries)];
+  await x.tell({ type: "node_up", node: "y" });
+  await x.tell({ type: "peer", from: "y", message: { t: "snapshot", seq: 0, list: [] } });
+  await y.tell({ type: "node_up", node: "x" });
+  const answer = Promise.withResolvers<void>();
+  const claim = x.claim;
+  x.claim = async (...args) => {
+    const result = await claim(...args); // granted already
+    await answer.promise;
+    return result;
+  };
+  x.open.add(conn(1));
+  const claimed = x.tell({ type: "claim", user: 7, conn: conn(1), takeover: true });
+  await microtasks();
+  x.claim = claim;
+  await y.login(7, conn(9), true);
+  for (const { to, message } of y.toPeers.splice(0)) {
+    if (to !== undefined && to !== "x") continue;
+    await x.tell({ type: "peer", from: "y", message });
+  }
+
+  answer.resolve();
+  await claimed;
+
+  assertEquals(entries.map.get(7), { node: "y", conn: conn(9) });
+  assertEquals([x.place(7), y.place(7)], [remotePlace(0, 0), conn(9)]);
+  assertEquals(x.evicted, [conn(1)]);
 });
 
 /** Nodes whose messages to each other are in order, late, and may be lost. */

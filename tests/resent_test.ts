@@ -99,3 +99,36 @@ Deno.test("the server believes a first attempt of the last minutes, and no other
   assertEquals(times[0], now - 60_001);
   for (const time of times.slice(1)) assert(time >= now - 1 && time < now + 30_000);
 });
+
+Deno.test("a chat sent again that is stored is shown again to nobody, not even a v1 client", async () => {
+  await using server = await TestServer.start();
+  await using alice = await server.connect();
+  await using bob = await server.connect(1);
+  await alice.enter("alice");
+  const b = await bob.enter("bob");
+  const at = Date.now();
+  const first = await alice.chat(b, "once", "c1");
+
+  const again = { msgid: MSGID.ONE_CHAT, toid: b, cid: "c1", msg: "once", at, seen: first.mid };
+  const answer = await alice.ask(again);
+  await alice.chat(b, "twice", "c2");
+
+  assertEquals([answer.msgid, answer.mid], [MSGID.CHAT_ACK, first.mid]);
+  await bob.expect(MSGID.ONE_CHAT, (m) => m.msg === "twice");
+  assertEquals(bob.untaken.map((m) => m.msg), ["once"]);
+});
+
+Deno.test("a chat sent again whose first attempt was lost arrives at once, and its sender is told", async () => {
+  await using server = await TestServer.start();
+  await using alice = await server.connect();
+  await using bob = await server.connect();
+  await alice.enter("alice", { want: ["delivered"] });
+  const b = await bob.enter("bob");
+
+  const again = { msgid: MSGID.ONE_CHAT, toid: b, cid: "c1", msg: "lost", at: Date.now() };
+  const { mid } = await alice.ask(again);
+  const push = await bob.take(MSGID.ONE_CHAT);
+  const delivered = await alice.expect(MSGID.DELIVERED);
+
+  assertEquals([push.mid, delivered.mids], [mid, [mid]]);
+});

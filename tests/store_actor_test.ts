@@ -4,6 +4,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
 import { ChatError } from "@chat/wire/errors.ts";
 import { openSqlite } from "../actors/adapters/sqlite.ts";
+import { CommitPace } from "../actors/commit_pace.ts";
 import { HybridClock } from "../actors/hlc.ts";
 import { inlinePorts } from "../actors/link.ts";
 import { type Message, type Mid, type StorePort, StoreUnavailable } from "../actors/ports.ts";
@@ -259,6 +260,18 @@ Deno.test("what nobody waits for is committed within a moment, and in few commit
   await it.clock.advance(200);
   assertEquals(it.answered().stored.length, 20);
   assert(it.control.commits.length <= 3, `${it.control.commits.length} commits`);
+});
+
+Deno.test("a clock that is put back delays no commit by as much", () => {
+  const pace = new CommitPace();
+  for (const rows of [1, 500]) {
+    pace.began(60_000, rows);
+    pace.ended(60_005);
+
+    const due = pace.due(0, true);
+
+    assert(due >= 0 && due <= 100, `${due} ms`);
+  }
 });
 
 Deno.test("receipts that could not be committed are not lost", async () => {

@@ -363,6 +363,41 @@ export const V2_STEPS: readonly Step[] = [
     },
   },
   {
+    name: "LOGOUT is answered after what was sent before it, many chats in one write too",
+    async run(server) {
+      await using it = await pair(server, "v14out");
+      const { alice, b } = it;
+      await alice.chat(b, "warm");
+      const many = 1_000;
+      await alice.send(
+        ...Array.from({ length: many }, (_, i) => {
+          return { msgid: MSGID.ONE_CHAT, toid: b, cid: `${i}`, msg: "x" };
+        }),
+        { msgid: MSGID.ONE_CHAT, toid: 999_999, cid: "nobody", msg: "x" },
+        { msgid: MSGID.LOGOUT, req: "out" },
+      );
+      await alice.expect(MSGID.OK, (m) => m.req === "out");
+      assertEquals(alice.takeAll(MSGID.CHAT_ACK).length, many);
+      assertEquals(alice.takeAll(MSGID.ERROR).map((m) => m.cid), ["nobody"]);
+      await alice.fence(); // it is read on
+    },
+  },
+  {
+    name: "a name is the same however its accents are written",
+    async run(server) {
+      await using peer = await server.connect();
+      const name = `${"\u00e9".repeat(30)}v14nfd`.normalize("NFD");
+      const id = await peer.register(name);
+      const login = await peer.ask({ msgid: MSGID.LOGIN, v: 2, name, password: PASSWORD });
+      const group = await peer.ask({ msgid: MSGID.CREATE_GROUP, groupname: name });
+      const join = await peer.ask({ msgid: MSGID.JOIN_GROUP, groupname: name });
+      const friend = await peer.ask({ msgid: MSGID.ADD_FRIEND, name });
+      assertEquals([login.errno, login.id], [0, id]);
+      assertEquals([group.msgid, join.msgid], [MSGID.OK, MSGID.OK]);
+      assert(friend.errno !== 4, JSON.stringify(friend)); // oneself is no friend
+    },
+  },
+  {
     name: "RESUME takes the old connection's place; LOGOUT ends its token",
     async run(server) {
       await using it = await pair(server, "v14");

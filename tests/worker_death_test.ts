@@ -1,10 +1,11 @@
 /** A thread of the node dies under traffic: no client notices more than a pause. */
 
 import { assert, assertEquals } from "@std/assert";
+import { MSGID } from "@chat/wire/messages.ts";
 import { createLocalBus } from "../actors/adapters/local_bus.ts";
 import { readConfig } from "../server/config.ts";
 import { createLog } from "../server/log.ts";
-import { startNode, STORE_THREAD } from "../server/node.ts";
+import { type ChatNode, startNode, STORE_THREAD } from "../server/node.ts";
 import { TestPeer, TestServer } from "./server_harness.ts";
 import { type Flow, flowV1, flowV2, progress } from "./traffic.ts";
 
@@ -53,10 +54,18 @@ for (const workers of [1, 2]) {
   });
 }
 
-Deno.test("a store thread that dies under traffic costs nobody a connection or a message", async () => {
-  const data = await Deno.makeTempDir();
-  const args = ["--port", "0", "--data", data, "--workers", "1", "--password-cost", "64,1"];
-  const invocation = readConfig(args, () => undefined, 2);
+interface InProcess extends AsyncDisposable {
+  readonly node: ChatNode;
+  readonly port: number;
+  /** Threads that died. */
+  readonly died: readonly unknown[];
+}
+
+/** A node in this process, whose threads can be ended one by one. */
+async function start(workers: number, ...flags: string[]): Promise<InProcess> {
+  const data = await Deno.makeTempDir({ prefix: "chat-death-" });
+  const args = ["--port", "0", "--data", data, "--workers", `${workers}`, ...flags];
+  const invocation = readConfig([...args, "--password-cost", "64,1"], () => undefined, 2);
   assert(!invocation.help);
   const died: unknown[] = [];
   const quiet = createLog("error", false);
@@ -70,20 +79,67 @@ Deno.test("a store thread that dies under traffic costs nobody a connection or a
       throw new Error(text);
     },
   });
-  try {
-    await using it = await crowd(node.address.port);
+  return {
+    node,
+    died,
+    port: node.address.port,
+    async [Symbol.asyncDispose]() {
+      await node.stop();
+      await Deno.remove(data, { recursive: true });
+    },
+  };
+}
+
+Deno.test("a store thread that dies under traffic costs nobody a connection or a message", async () => {
+  await using running = await start(1);
+  await using it = await crowd(running.port);
+  await progress(it.flows, 50);
+
+  for (let death = 1; death <= DEATHS; death++) {
+    assert(running.node.killWorker(STORE_THREAD - 1), "session worker i is thread i + 1");
     await progress(it.flows, 50);
-
-    for (let death = 1; death <= DEATHS; death++) {
-      assert(node.killWorker(STORE_THREAD - 1), "session worker i is thread i + 1");
-      await progress(it.flows, 50);
-    }
-
-    for (const flow of it.flows) await flow.finish();
-    assert(it.peers.every((peer) => !peer.ended));
-    assertEquals(died.length, DEATHS);
-  } finally {
-    await node.stop();
-    await Deno.remove(data, { recursive: true });
   }
+
+  for (const flow of it.flows) await flow.finish();
+  assert(it.peers.every((peer) => !peer.ended));
+  assertEquals(running.died.length, DEATHS);
+});
+
+Deno.test("who takes a session over while its worker is dead ends it all the same", async () => {
+  await using running = await start(2);
+  const { node, port } = running;
+  await using old = await TestPeer.connect(port); // of worker 0
+  await using fresh = await TestPeer.connect(port); // of worker 1
+  const id = await old.register("alice");
+  const { token } = await old.login(id);
+
+  assert(node.killWorker(0));
+  const resumed = await fresh.ask({ msgid: MSGID.RESUME, v: 2, token });
+  const bye = await old.expectBye();
+
+  assertEquals([resumed.errno, bye.errno], [0, 2]);
+});
+
+Deno.test("a chat that was put off is waited for also by the worker after its session's", async () => {
+  await using running = await start(1, "--max-store-queue", "1");
+  const { node, port } = running;
+  await using alice = await TestPeer.connect(port);
+  await using bob = await TestPeer.connect(port);
+  const a = await alice.enter("alice");
+  const b = await bob.enter("bob");
+  const chat = (cid: string) => ({ msgid: MSGID.ONE_CHAT, toid: b, cid, msg: cid });
+  await alice.chat(b, "warm");
+  await alice.send(chat("first"), chat("put off"));
+  const refused = await alice.expect(MSGID.ERROR);
+  await alice.expect(MSGID.CHAT_ACK);
+
+  assert(node.killWorker(0));
+  const after = await alice.ask(chat("sent before the refusal came"));
+  await alice.chat(b, "put off", "put off");
+  await alice.chat(b, "at last", "sent before the refusal came");
+
+  assertEquals([refused.cid, refused.errno, after.errno], ["put off", 9, 9]);
+  const history = await bob.ask({ msgid: MSGID.HISTORY, userid: a });
+  assert(Array.isArray(history.messages));
+  assertEquals(history.messages.map((m) => m.msg), ["warm", "first", "put off", "at last"]);
 });
