@@ -54,6 +54,8 @@ export interface RegistryPorts {
   readonly bus: BusPort;
   /** Whether a connection is still open: a claim for a closed one would be a ghost. */
   isOpen(conn: number): boolean;
+  /** Whether its peer has hung up, and only what it said before that is still done. */
+  isLeft(conn: number): boolean;
   /** Sends to one other node's registry, or to all. */
   toPeer(node: NodeId | undefined, message: PeerMessage): void;
   /** Indexes of the session workers that run. */
@@ -140,10 +142,12 @@ export class Registry implements Actor<RegistryMessage> {
   }
 
   async #claim(user: UserId, conn: number, takeover: boolean): Promise<boolean> {
-    const { bus, isOpen } = this.#ports;
+    const { bus, isOpen, isLeft } = this.#ports;
     const before = this.#places.get(user);
     // Its own entry: a worker died between the claim and its answer, and the login is run again.
     if (before !== undefined && before !== conn && !takeover) return false;
+    // A client that had no answer in time has come again on another connection: that one is to stay.
+    if (takeover && isLeft(conn)) return false;
     const claim = await bus.claim(user, conn, takeover);
     if (!claim.granted) return false;
     if (!isOpen(conn)) {

@@ -106,6 +106,8 @@ export class Connection {
   /** When bytes last came, epoch ms to the accuracy of the owner's clock tick. */
   heardAt: number;
   pingedAt = 0;
+  /** The peer says nothing more. */
+  peerEnded = false;
   closed = false;
 
   readonly #socket: Socket;
@@ -204,7 +206,7 @@ export class Connection {
       }
       if (count === null) {
         if (buffer !== small) returnBuffer(buffer);
-        this.#peerEnded();
+        this.#finishForPeer();
         return;
       }
       this.heardAt = this.#now();
@@ -368,8 +370,11 @@ export class Connection {
    * The peer says nothing more. What it said before that is finished, and answered as far as it still
    * reads; the connection counts as open until then.
    */
-  #peerEnded(): void {
-    if (this.closed || this.#ending || this.#leave !== undefined) return this.#hungUp("peer_closed");
+  #finishForPeer(): void {
+    this.peerEnded = true;
+    if (this.closed || this.#ending || this.#leave !== undefined) {
+      return this.#hungUp("peer_closed");
+    }
     const end = () => {
       cancel();
       this.#leave = undefined;

@@ -97,6 +97,7 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
   const registryActor = new Registry(system, {
     bus,
     isOpen: (conn) => pool.connections.has(conn),
+    isLeft: (conn) => pool.connections.get(conn)?.peerEnded ?? true,
     toPeer: (node, message: PeerMessage) => bridge.tell({ type: "peer", node, message }),
     workers: () => pool.workers,
     later: queueMicrotask,

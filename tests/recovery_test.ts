@@ -390,6 +390,7 @@ function registry(holder: { conn: number | undefined }): {
   const registry = new Registry(main, {
     bus,
     isOpen: () => true,
+    isLeft: () => false,
     toPeer: () => {},
     workers: () => [0],
     later: queueMicrotask,

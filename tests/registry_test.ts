@@ -83,6 +83,7 @@ class Node {
     this.registry = new Registry(main, {
       bus,
       isOpen: (at) => this.open.has(at),
+      isLeft: () => false,
       toPeer: (to, message) => this.toPeers.push({ to, message }),
       workers: () => workers,
       later: queueMicrotask,

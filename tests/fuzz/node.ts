@@ -113,6 +113,7 @@ export class FuzzNode {
     this.#registry = new Registry(this.#system, {
       bus: createLocalBus(NODE),
       isOpen: (conn) => pool.connections.has(conn),
+      isLeft: (conn) => pool.connections.get(conn)?.peerEnded ?? true,
       toPeer: () => {},
       workers: () => pool.workers,
       later: queueMicrotask,

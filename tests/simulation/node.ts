@@ -102,6 +102,7 @@ export class SimNode implements Owner {
     this.registry = new Registry(system, {
       bus: this.bus,
       isOpen: (conn) => this.pool.connections.has(conn),
+      isLeft: (conn) => this.pool.connections.get(conn)?.peerEnded ?? true,
       toPeer: (node, message: PeerMessage) => bridge.tell({ type: "peer", node, message }),
       workers: () => this.pool.workers,
       later,
