@@ -104,8 +104,15 @@ export const METRICS = {
     type: "histogram",
     help: "How late a timer ran that is due twice a second.",
   },
+  chat_log_lines_dropped_total: {
+    type: "counter",
+    help: "Lines of the log that could not be written.",
+  },
   chat_memory_bytes: { type: "gauge", help: "Resident memory of the process." },
-  chat_ready: { type: "gauge", help: "1 when /readyz last answered 200." },
+  chat_ready: {
+    type: "gauge",
+    help: "1 when messages got through at the last check, at most 10 s ago.",
+  },
 } as const satisfies Record<string, MetricSpec>;
 
 /** A metric's name. */

@@ -119,6 +119,8 @@ export class StoreActor implements Actor<StoreMessage> {
         return;
       case "call":
         return this.#call(message);
+      case "stop":
+        return this.stop();
       default:
         return message satisfies never;
     }

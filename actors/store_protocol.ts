@@ -36,6 +36,8 @@ export type StoreMessage =
   | { readonly type: "receipts"; readonly pairs: readonly (UserId | Mid)[] }
   /** A worker starts (anew): its generation is 0. */
   | { readonly type: "attach"; readonly worker: ThreadId }
+  /** The node stops: commit what waits and close the database; answered when that is done. */
+  | { readonly type: "stop" }
   | StoreCall;
 
 /** Messages as one flat array. */

@@ -1,7 +1,7 @@
 /** The store thread's actors over an open database, in a worker or inline, and what they count. */
 
 import type { Meter } from "./meter.ts";
-import type { StorePort, UpkeepPort } from "./ports.ts";
+import { type StorePort, StoreUnavailable, type UpkeepPort } from "./ports.ts";
 import type { ActorSystem } from "./runtime.ts";
 import { StoreActor } from "./store.ts";
 import type { StoreMessage } from "./store_protocol.ts";
@@ -13,6 +13,8 @@ import { UpkeepActor, type UpkeepMessage } from "./upkeep.ts";
  * never have an outcome.
  */
 const STORE_MAILBOX = 1_000_000;
+/** How often an outage is worth a line, ms. */
+const LOG_EVERY_MS = 10_000;
 /** Questions of administration that may wait, and be in hand at once. */
 const UPKEEP_MAILBOX = 64;
 const UPKEEP_CONCURRENCY = 4;
@@ -30,10 +32,17 @@ export function startStore(
   const messages = meter.histogram("chat_store_batch_messages");
   const receipts = meter.histogram("chat_store_batch_receipts");
   let up = 1;
+  let loggedAt = -Infinity;
   const onFailure = (error: unknown) => {
     failures.value++;
+    // While the database is away every commit fails: a line now and then says as much.
+    const now = system.clock.now();
+    const isNews = up === 1 || now - loggedAt >= LOG_EVERY_MS;
     up = 0;
-    log("the database refused", error);
+    if (!isNews) return;
+    loggedAt = now;
+    if (error instanceof StoreUnavailable) log(error.message, undefined);
+    else log("the database failed", error);
   };
   const store = new StoreActor(system, port, {
     maxQueued: options.maxQueued,

@@ -133,6 +133,7 @@ export function portOf(port: MessagePort): ReturnType<typeof messagePort> {
 
 /** One line that says what happened and why. */
 export function withCause(text: string, error: unknown): string {
-  const why = error instanceof Error ? error.stack ?? error.message : String(error ?? "");
+  if (error === undefined) return text;
+  const why = error instanceof Error ? error.stack ?? error.message : String(error);
   return text === "" ? (error instanceof Error ? error.message : why) : `${text}: ${why}`;
 }

@@ -14,6 +14,7 @@ import {
   keyPair,
   networks,
   passwordCost,
+  path,
   required,
   url,
 } from "./flag_values.ts";
@@ -139,7 +140,7 @@ export function readConfig(
       host: required(text("host"), "host"),
       port: integer(text("port"), "port", 0, 65_535),
       httpPort: integer(text("http-port"), "http-port", 0, 65_535),
-      data: required(text("data"), "data"),
+      data: path(text("data"), "data"),
       mysql,
       redis,
       workers: text("workers") === ""

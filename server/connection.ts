@@ -15,18 +15,21 @@ import { PUSH_CLOSE, type SessionMemo } from "../actors/lane.ts";
 import type { Clock } from "../actors/ports.ts";
 import { borrowBuffer, returnBuffer } from "./read_buffers.ts";
 
-/** Why a connection ended, for the log and the counters. */
-export type CloseReason =
-  | "peer_closed"
-  | "read_failed"
-  | "write_failed"
-  | "protocol_error"
-  | "silent"
-  | "slow_reader"
-  | "login_timeout"
-  | "too_fast"
-  | "ended_by_session"
-  | "shutdown";
+/** Why a connection may end, for the log and the counters. */
+export const CLOSE_REASONS = [
+  "peer_closed",
+  "read_failed",
+  "write_failed",
+  "protocol_error",
+  "silent",
+  "slow_reader",
+  "login_timeout",
+  "too_fast",
+  "ended_by_session",
+  "shutdown",
+] as const;
+/** One of them. */
+export type CloseReason = (typeof CLOSE_REASONS)[number];
 
 /** What a connection tells its owner. */
 export interface ConnectionEvents {
@@ -35,6 +38,8 @@ export interface ConnectionEvents {
   /** The socket has taken all pushes up to this number (v2: where one of them has a number). */
   onWritten(connection: Connection, push: number): void;
   onClosed(connection: Connection, reason: CloseReason): void;
+  /** A read that is no JSON objects; the connection ends. The bytes are borrowed. */
+  onGarbage?(connection: Connection, bytes: Uint8Array): void;
 }
 
 /** Limits of one connection. */
@@ -404,7 +409,10 @@ export class Connection {
         `a frame over ${this.#limits.maxFrameBytes / 1_024} KiB`,
         "protocol_error",
       );
-    } else this.bye("MALFORMED", "something other than JSON objects", "protocol_error");
+    } else {
+      this.#events.onGarbage?.(this, bytes);
+      this.bye("MALFORMED", "something other than JSON objects", "protocol_error");
+    }
   }
 
   #untilFinished(): Promise<void> {

@@ -19,6 +19,12 @@ export function required(text: string, flag: string): string {
   return text;
 }
 
+/** A path. Deno takes permissions as lists, in which a comma would end it. */
+export function path(text: string, flag: string): string {
+  if (text.includes(",")) throw new ConfigError(`--${flag} takes a path without a comma`);
+  return required(text, flag);
+}
+
 /** A whole number from `min` to `max`. */
 export function integer(text: string, flag: string, min: number, max: number): number {
   const value = Number(text);
@@ -35,7 +41,7 @@ export function keyPair(cert: string, key: string): { cert: string; key: string 
     const [given, missing] = cert === "" ? ["tls-key", "tls-cert"] : ["tls-cert", "tls-key"];
     throw new ConfigError(`--${given} needs --${missing}`);
   }
-  return { cert, key };
+  return { cert: path(cert, "tls-cert"), key: path(key, "tls-key") };
 }
 
 /** One of the options. */
@@ -54,6 +60,8 @@ export function networks(text: string, flag: string): NetworkSet {
   return set;
 }
 
+const ENCODE_IT = "what is special in its user and password is percent-encoded (% is %25)";
+
 /** A URL with a host; undefined for "". */
 export function url(text: string, flag: string, protocols: readonly string[]): string | undefined {
   if (text === "") return undefined;
@@ -63,8 +71,14 @@ export function url(text: string, flag: string, protocols: readonly string[]): s
   ) {
     // The value itself may hold a password.
     throw new ConfigError(
-      `--${flag} takes a URL with a host that begins with ${protocols.join("// or ")}//`,
+      `--${flag} takes a URL with a host that begins with ${protocols.join("// or ")}//; ` +
+        ENCODE_IT,
     );
+  }
+  try {
+    decodeURIComponent(parsed.username + parsed.password);
+  } catch {
+    throw new ConfigError(`--${flag}: ${ENCODE_IT}`);
   }
   return text;
 }

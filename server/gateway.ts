@@ -8,6 +8,7 @@ import { MSGID } from "@chat/wire/messages.ts";
 import { Admission } from "./admission.ts";
 import type { Config } from "./config.ts";
 import {
+  CLOSE_REASONS,
   type CloseReason,
   Connection,
   type ConnectionEvents,
@@ -15,6 +16,7 @@ import {
 } from "./connection.ts";
 import { cannotListen } from "./http.ts";
 import type { Log } from "./log.ts";
+import { beginsLikeProxyHeader } from "./proxy_protocol.ts";
 import { readProxyHeader } from "./proxied_socket.ts";
 import type { SessionPool } from "./session_pool.ts";
 import {
@@ -42,7 +44,7 @@ const LEAVE_MS = 2_000;
 const LINGER_MS = 3_000;
 const POLL_MS = 10;
 
-/** How often a missing PROXY header is worth a warning, ms. */
+/** How often a missing or unexpected PROXY header is worth a warning, ms. */
 const HEADER_WARN_MS = 60_000;
 
 /** What a refused client is told to wait, ms. */
@@ -75,7 +77,11 @@ export class Gateway {
   /** Sockets that are read, those of closed connections whose peer has not hung up among them. */
   #sockets = 0;
   /** For metrics. */
-  readonly counts = { accepted: 0, refused: 0, closed: new Map<CloseReason, number>() };
+  readonly counts = {
+    accepted: 0,
+    refused: 0,
+    closed: new Map(CLOSE_REASONS.map((reason) => [reason, 0])),
+  };
 
   /** @param onClosed Told of each connection that has closed. */
   constructor(config: Config, pool: SessionPool, log: Log, onClosed: (conn: number) => void) {
@@ -225,10 +231,14 @@ export class Gateway {
     }
     closeQuietly(socket);
     if (header.ok) return;
-    // A balancer that sends none loses every client: an operator must see that, but not each time.
+    this.#warnOfHeader("no PROXY header", { proxy, reason: header.reason });
+  }
+
+  /** A balancer that is set up otherwise loses every client: to be seen, but not each time. */
+  #warnOfHeader(event: string, fields: Record<string, unknown>): void {
     const level = this.#now - this.#headerWarnedAt > HEADER_WARN_MS ? "warn" : "debug";
     if (level === "warn") this.#headerWarnedAt = this.#now;
-    this.#log[level]("no PROXY header", { proxy, reason: header.reason });
+    this.#log[level](event, fields);
   }
 
   #start(socket: AcceptedSocket, remote: string, rest: Uint8Array): void {
@@ -260,6 +270,15 @@ export class Gateway {
     onFrame: (c, bytes, start, end) => this.#pool.frame(c, bytes, start, end),
     onWritten: (c, push) => this.#pool.written(c, push),
     onClosed: (c, reason) => this.#closed(c, reason),
+    onGarbage: (c, bytes) => {
+      if (c.lastSeq !== 0 || !beginsLikeProxyHeader(bytes)) return;
+      this.#warnOfHeader(
+        "a PROXY header came unexpected: see --proxy-protocol, --trusted-proxies",
+        {
+          from: c.remote,
+        },
+      );
+    },
   };
 
   /** One answer that says why, then the door; nothing is kept of it. */

@@ -13,6 +13,7 @@ import { workerThread } from "../actors/router.ts";
 import { ActorSystem } from "../actors/runtime.ts";
 import { SessionHost } from "../actors/session_host.ts";
 import type { SessionWorkerOptions } from "../actors/session_worker.ts";
+import { withCause } from "../actors/thread.ts";
 import type { Log } from "./log.ts";
 
 /** See the module's header. */
@@ -51,7 +52,7 @@ export class InlineSessions {
       tracer: await loadTracer(options.traceOneIn),
       later,
       meter,
-      log: (text, error, conn) => this.#log.error(text, { error: String(error), conn }),
+      log: (text, error, conn) => this.#log.error(withCause(text, error), { conn }),
     });
     const [mainSide, sessionSide] = inlinePorts(later);
     const link = this.#system.link(0, sessionSide, (lane) => host.receiveLane(lane as InLane));

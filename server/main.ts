@@ -8,11 +8,14 @@ import { ConfigError } from "./flag_values.ts";
 import { helpText } from "./flags.ts";
 import { takeDataDir } from "./data_dir.ts";
 import { serveHttp } from "./http.ts";
-import { createLog, type Log } from "./log.ts";
+import { createLog, type Log, type ProgramLog } from "./log.ts";
 import { type ChatNode, startNode } from "./node.ts";
+import { endpoint } from "./node_command.ts";
 
 /** Exit status when the node cannot start, or cannot go on. */
 const FAILED = 1;
+/** How long the last lines of the log may take, ms. */
+const FLUSH_MS = 500;
 
 function stopWith(text: string): never {
   console.error(`chat server: ${text}`);
@@ -48,16 +51,29 @@ async function main(): Promise<void> {
   }
   const { config } = invocation;
   const log = createLog(config.logLevel, Deno.stderr.isTerminal());
+  try {
+    await serve(config, log);
+  } finally {
+    await log.flushed(FLUSH_MS);
+  }
+  Deno.exit(0);
+}
+
+/** One node, until it is told to stop. */
+async function serve(config: Config, log: ProgramLog): Promise<void> {
   using _data = config.mysql === undefined ? await takeDataDir(config.data) : undefined;
   const bus = await openBus(config, newNodeId());
-  const node = await startNode(config, { log, bus, onFatal: stopWith });
+  const onFatal = (text: string) => void log.flushed(FLUSH_MS).then(() => stopWith(text));
+  const node = await startNode(config, { log, bus, onFatal, droppedLines: () => log.dropped() });
   const http = serveHttp(config.host, config.httpPort, {
     problem: () => node.problem(),
     metrics: () => node.metrics(),
   });
   const admin = await listenForAdmin(config, node, log);
 
-  const signals = ["SIGINT", "SIGTERM"] as const;
+  // Without TLS a closed terminal ends the node, as it ends any program.
+  const signals: Deno.Signal[] = ["SIGINT", "SIGTERM"];
+  if (config.tls === undefined && Deno.build.os !== "windows") signals.push("SIGHUP");
   const stopped = new Promise<void>((resolve) => {
     for (const signal of signals) Deno.addSignalListener(signal, resolve);
   });
@@ -68,7 +84,6 @@ async function main(): Promise<void> {
     if (!node.killWorker(index)) log.warn("no session worker to restart", { index });
   });
 
-  // Without TLS a closed terminal ends the node, as it ends any program.
   if (config.tls !== undefined) {
     Deno.addSignalListener("SIGHUP", () => {
       try {
@@ -81,15 +96,14 @@ async function main(): Promise<void> {
   }
 
   const { hostname, port } = node.address;
-  const where =
-    `listening on ${hostname}:${port}, health on http://${config.host}:${http.port}/healthz`;
+  const at = `${endpoint(hostname, port)}, health on http://${endpoint(config.host, http.port)}`;
+  const where = `listening on ${at}/healthz`;
   console.log(`chat server ready: ${where} (${store(config)}, ${workers(config)})`);
   await stopped;
   console.log("chat server: stopping");
   await admin?.[Symbol.asyncDispose]();
   await node.stop();
   await http.stop();
-  Deno.exit(0);
 }
 
 /** A node without its admin socket serves; its operator is told. */

@@ -6,11 +6,13 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { join } from "@std/path";
 import { copyStore } from "../actors/adapters/copy_store.ts";
+import { url } from "./flag_values.ts";
 
 const USAGE = `deno task migrate-store --data DIR --mysql URL
 
   --data DIR   data directory of a stopped node, with its chat.db
-  --mysql URL  mysql://user:password@host:port/database: an empty database
+  --mysql URL  mysql://user:password@host:port/database: an empty database; or CHAT_MYSQL in the
+               environment, which no list of processes shows
   --help       print this
 
 Copies everything and compares the counts of every table; the data directory stays as it was.
@@ -31,12 +33,14 @@ async function main(args: string[]): Promise<number> {
     console.log(USAGE);
     return 0;
   }
-  const { data, mysql } = flags;
-  if (unknown.length > 0 || typeof data !== "string" || typeof mysql !== "string") {
+  const { data } = flags;
+  const given = typeof flags.mysql === "string" ? flags.mysql : Deno.env.get("CHAT_MYSQL") ?? "";
+  if (unknown.length > 0 || typeof data !== "string" || given === "") {
     console.error(unknown.length > 0 ? `unknown: ${unknown.join(" ")}\n\n${USAGE}` : USAGE);
     return EXIT_USAGE;
   }
   try {
+    const mysql = url(given, "mysql", ["mysql:"]) ?? "";
     await copyStore(join(data, "chat.db"), mysql, (table, count) => {
       console.log(`${table.padEnd(16)}${String(count).padStart(12)} rows`);
     });

@@ -26,6 +26,7 @@ import type { Log } from "./log.ts";
 import { type MeteredThread, Metrics } from "./metrics.ts";
 import { meterNode } from "./node_meter.ts";
 import { Readiness } from "./readiness.ts";
+import { watchReadiness } from "./readiness_watch.ts";
 import { SessionPool } from "./session_pool.ts";
 import type { SessionWorkerOptions } from "../actors/session_worker.ts";
 import { portOf } from "../actors/thread.ts";
@@ -65,6 +66,8 @@ export interface ChatNode {
 export interface NodeParts {
   readonly log: Log;
   readonly bus: BusPort;
+  /** Lines of the log that could not be written. */
+  readonly droppedLines?: () => number;
   /** The node cannot go on. */
   readonly onFatal: (text: string) => void;
 }
@@ -181,6 +184,7 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
     ...{ system, pool, gateway, bus, threads, readiness },
     registry: registryActor,
     bridge: bridgeActor,
+    droppedLines: parts.droppedLines ?? (() => 0),
   });
   const killWorker = (index: number) => threads.kill(workerThread(index));
   const passwords = passwordThreads.map((t) => system.ref<PasswordMessage>(t, "passwords"));
@@ -218,6 +222,7 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
       inline,
     });
     const address = await gateway.listen();
+    const stopWatching = watchReadiness(readiness, log);
     log.debug("node started", { node: bus.node, workers: config.workers });
     return {
       admin,
@@ -227,9 +232,10 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
       problem: () => readiness.check(),
       metrics: () => metrics.scrape(),
       async stop() {
+        stopWatching();
         await gateway.stop(config.drainMs, STOP_MS);
-        // Its last commit is done once it answers: reads wait for what was queued before them.
-        await ask({ type: "call", op: "lastMid", args: [0, 0, 0] }).catch((error) =>
+        // The last commits, and an orderly end of the database.
+        await store.ask({ type: "stop" }, STORE_MS).catch((error) =>
           log.warn("the store did not finish in time", { error: String(error) })
         );
         await releaseAll();

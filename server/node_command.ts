@@ -65,12 +65,13 @@ export function permissions(config: Config): string[] {
     "--allow-env=CHAT_*",
     "--allow-sys=cpus,getPriority,setPriority",
     `--allow-net=${[...new Set(net)].join(",")}`,
-    `--allow-read=${[...read, data].map(listed).join(",")}`,
-    `--allow-write=${listed(data)}`,
+    `--allow-read=${[...read, data].map((path) => resolve(path)).join(",")}`,
+    `--allow-write=${resolve(data)}`,
   ];
 }
 
-function endpoint(host: string, port: number): string {
+/** `host:port`, with an IPv6 address in brackets. */
+export function endpoint(host: string, port: number): string {
   return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
@@ -90,9 +91,4 @@ function places(path: string): string[] {
   } catch {
     return [path]; // the node says what is wrong with it
   }
-}
-
-/** In a list of paths a comma is written twice. */
-function listed(path: string): string {
-  return resolve(path).replaceAll(",", ",,");
 }

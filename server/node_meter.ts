@@ -20,6 +20,7 @@ export interface MeteredParts {
   readonly bus: BusPort;
   readonly threads: Threads;
   readonly readiness: Readiness;
+  readonly droppedLines: () => number;
 }
 
 /** Adds everything to the main thread's meter; it is read when somebody scrapes. */
@@ -47,5 +48,6 @@ export function meterNode(meter: Meter, parts: MeteredParts): void {
   meter.gauge("chat_bridge_resets_total", () => bus.counters.resets);
   meter.byLabel("chat_thread_restarts_total", () => threads.restarts);
   meter.gauge("chat_ready", () => readiness.problem === undefined ? 1 : 0);
+  meter.gauge("chat_log_lines_dropped_total", parts.droppedLines);
   meter.gauge("chat_memory_bytes", () => Deno.memoryUsage().rss);
 }

@@ -52,6 +52,13 @@ const TRANSPORT_STREAM = 1;
 
 const malformed = (reason: string): Verdict => ({ status: "malformed", reason });
 
+/** Whether the first bytes of a connection are those of a header, of either version. */
+export function beginsLikeProxyHeader(bytes: Uint8Array): boolean {
+  return [V1_START, V2_SIGNATURE].some((start) =>
+    bytes.length >= start.length && start.every((byte, at) => bytes[at] === byte)
+  );
+}
+
 /** Reads the header of one connection. */
 export class ProxyHeaderParser {
   #held = new Uint8Array(MAX_V2_BYTES);

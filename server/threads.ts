@@ -71,6 +71,7 @@ export class Threads {
   async start(spec: ThreadSpec): Promise<void> {
     const running: Running = { spec, worker: undefined, attempts: 0, startedAt: 0 };
     this.#threads.set(spec.thread, running);
+    this.restarts.set(spec.name, 0); // a counter that begins with 1 has no increase
     await this.#run(running, false);
   }
 

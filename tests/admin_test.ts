@@ -133,10 +133,22 @@ Deno.test("the socket is its user's alone, replaced after a kill, and gone after
   await server.restart();
   assertEquals(sockets().length, 2); // the port was any free one; now it is given
   const { port } = server;
-  assertEquals((await rows(server, "--port", String(port), "status")).length, 1);
-  assertStringIncludes(await refusal(server, "status"), "--port");
+  for (const which of [["--port", String(port)], []]) {
+    assertEquals((await rows(server, ...which, "status")).length, 1); // the other answers nobody
+  }
   await server.stop();
   assertEquals(sockets(), [name]);
+});
+
+Deno.test("a node that stands still is given up, and what is too long is said to be", async () => {
+  await using server = await TestServer.start({ workers: 1 });
+  assertMatch(await refusal(server, "user", "x".repeat(257)), /argument is longer than 256/);
+  server.signal("SIGSTOP");
+  try {
+    assertMatch(await refusal(server, "status"), /has not answered for 25 s/);
+  } finally {
+    server.signal("SIGCONT");
+  }
 });
 
 Deno.test("a table for people escapes what a terminal would obey; a wrong command line says why", async () => {

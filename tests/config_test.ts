@@ -81,6 +81,24 @@ Deno.test("a flag without its value, twice, or unknown is refused", () => {
   }
 });
 
+Deno.test("what Deno or a URL would take for something else is refused with a remedy", () => {
+  for (const flag of ["--mysql", "--redis"] as const) {
+    const scheme = flag.slice(2);
+    const refused = assertThrows(() => read([flag, `${scheme}://u:100%@host/db`]), ConfigError);
+    assertStringIncludes(refused.message, "percent-encoded");
+  }
+  for (
+    const flags of [
+      ["--data", "/a,b"],
+      ["--tls-cert", "/a,b", "--tls-key", "/k"],
+      ["--tls-cert", "/c", "--tls-key", "/a,b"],
+    ]
+  ) {
+    const refused = assertThrows(() => read(flags), ConfigError);
+    assertStringIncludes(refused.message, "comma");
+  }
+});
+
 Deno.test("a secret in a refused URL is not repeated", () => {
   const error = assertThrows(() => read(["--mysql", "http://user:hunter2@host/db"]), ConfigError);
   assert(!error.message.includes("hunter2"), error.message);

@@ -59,7 +59,7 @@ Deno.test("a node that cannot start says in one line which setting to change", a
 });
 
 for (const workers of [0, 1]) {
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
     Deno.test(`${signal} acknowledges what was sent, says BYE and exits 0, --workers ${workers}`, async () => {
       await using server = await TestServer.start({ workers });
       await using alice = await server.connect();

@@ -1,6 +1,6 @@
 /** `deno task migrate-store`: all that a SQLite store knows, MySQL knows afterwards. */
 
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
 import { createConnection } from "mysql2/promise";
 import { openMysql } from "../actors/adapters/mysql.ts";
@@ -130,6 +130,17 @@ Deno.test("what cannot be copied is refused with a sentence", async () => {
   const missing = await migrateStore("--data", join(dir, "none"), "--mysql", server.url);
   assertEquals(missing.code, 1);
   assertStringIncludes(missing.err, "there is no SQLite database");
+  const damaged = join(dir, "damaged");
+  await Deno.mkdir(damaged);
+  await (await openSqlite(join(damaged, "chat.db"))).close();
+  const bytes = await Deno.readFile(join(damaged, "chat.db"));
+  await Deno.writeFile(join(damaged, "chat.db"), bytes.fill(0x5a, 8_192));
+  const broken = await migrateStore("--data", damaged, "--mysql", server.url);
+  assertEquals(broken.code, 1);
+  assertMatch(broken.err, /chat\.db is damaged: restore a backup/);
+  const special = await migrateStore("--data", dir, "--mysql", "mysql://chat:100%@h/chat");
+  assertEquals(special.code, 1);
+  assertStringIncludes(special.err, "percent-encoded");
   const usage = await migrateStore("--data", dir);
   assertEquals(usage.code, 2);
   assertStringIncludes(usage.err, "--mysql URL");

@@ -262,3 +262,62 @@ Deno.test("on a terminal the log is plain text, and the node ends with its termi
     await Deno.remove(data, { recursive: true });
   }
 });
+
+Deno.test("nobody has to ask: a node looks whether messages get through, and tells when that changes", async () => {
+  await using server = await TestServer.start({ workers: 1 });
+  const ready = async () => /^chat_ready\{.*\} 1$/m.test((await server.get("/metrics")).text);
+  await until(ready);
+
+  const lock = new DatabaseSync(`${server.data}/chat.db`);
+  try {
+    lock.exec("BEGIN IMMEDIATE");
+    await server.line(/"level":"warn".*messages do not get through.*store: /, 1, 30_000);
+    assertEquals(await ready(), false);
+  } finally {
+    lock.exec("ROLLBACK");
+    lock.close();
+  }
+  await server.line(/"level":"info".*messages get through again/, 1, 30_000);
+  assert(await ready());
+});
+
+Deno.test("a counter of what has not happened yet is there, and 0", async () => {
+  await using server = await TestServer.start({ workers: 1 });
+  const found = samples((await server.get("/metrics")).text);
+
+  for (const name of ["chat_thread_restarts_total", "chat_connections_closed_total"]) {
+    const values = [...found].filter(([key]) => key.startsWith(`${name}{`)).map(([, v]) => v);
+    assert(values.length > 1, name);
+    assertEquals(new Set(values), new Set([0]), name);
+  }
+});
+
+Deno.test("a node whose log goes nowhere serves on", async () => {
+  const data = await Deno.makeTempDir({ prefix: "chat-log-" });
+  const { command, args } = taskCommand("serve");
+  const flags = ["--port", "0", "--http-port", "0", "--data", data, "--log-level", "debug"];
+  const node = new Deno.Command(command, {
+    args: [...args, ...flags],
+    cwd: ROOT,
+    ...{ env: cleanEnv(), clearEnv: true, stdin: "null", stdout: "piped", stderr: "piped" },
+  }).spawn();
+  try {
+    await node.stderr.cancel(); // whoever read it is gone
+    const out = node.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    while (!text.includes("\n")) text += (await out.read()).value ?? "\n";
+    await out.cancel();
+    const [, port, http] = /127\.0\.0\.1:(\d+), health on (\S+)\/healthz/.exec(text) ?? [];
+    const dropped = async () => {
+      const metrics = await (await fetch(`${http}/metrics`)).text();
+      return /^chat_log_lines_dropped_total\{.*\} [1-9]/m.test(metrics);
+    };
+    for (let i = 0; i < 3; i++) (await Deno.connect({ port: Number(port) })).close();
+    await until(dropped);
+  } finally {
+    node.kill("SIGTERM");
+    const { code } = await node.status;
+    await Deno.remove(data, { recursive: true });
+    assertEquals(code, 0);
+  }
+});

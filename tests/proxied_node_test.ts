@@ -109,6 +109,7 @@ Deno.test("a header of anybody else is not believed, and clients without one are
 
       assertMatch(forged, /"errno":4/);
       await logged(/protocol_error/);
+      await logged(/a PROXY header came unexpected/);
       await logged(/"remote":"127\.0\.0\.1"|remote=127\.0\.0\.1/);
     },
   ));

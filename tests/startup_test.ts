@@ -93,6 +93,7 @@ Deno.test("a damaged database is refused and left as it is", async () => {
       [crypto.getRandomValues(new Uint8Array(8_192)), "not a database"],
       [good.slice(0, good.length / 2), "malformed"],
       [good.map((byte, at) => at < 4_096 ? byte : 0x5a), "malformed"], // all but the first page
+      [good.map((byte, at) => at < 8_192 ? byte : 0x5a), "malformed"],
     ] as const;
     for (const [damaged, why] of cases) {
       await Deno.writeFile(path, damaged);
@@ -245,5 +246,26 @@ Deno.test("when the disk fills up senders are put off, the node stays, nothing a
     const got = [];
     for (const _ of acked) got.push((await reader.take(MSGID.ONE_CHAT)).mid);
     assertEquals(got, acked);
+  });
+});
+
+Deno.test("a database is its user's alone, and whole in its file after an orderly stop", async () => {
+  await withDir(async (dir) => {
+    await Deno.chmod(dir, 0o755);
+    const server = await TestServer.start({ data: dir });
+    await using alice = await server.connect();
+    await alice.enter("alice");
+    const modes = [...Deno.readDirSync(dir)].map(({ name }) =>
+      (Deno.statSync(`${dir}/${name}`).mode ?? 0) & 0o777
+    );
+    await server.stop();
+
+    assertEquals(new Set(modes), new Set([0o600]));
+    const files = [...Deno.readDirSync(dir)].map(({ name }) => name);
+    assertEquals(files.filter((name) => name.startsWith("chat.db")), ["chat.db"]);
+    const db = new DatabaseSync(`${dir}/chat.db`, { readOnly: true });
+    const names = db.prepare("SELECT name FROM user").all().map(({ name }) => name);
+    db.close();
+    assertEquals(names, ["alice"]);
   });
 });

@@ -97,12 +97,21 @@ async function openSource(file: string): Promise<DatabaseSync> {
   const db = new DatabaseSync(file, { timeout: BUSY_MS });
   try {
     db.exec("PRAGMA locking_mode = EXCLUSIVE");
+    // Reading row by row tells nothing of a page that cannot be read (node:sqlite).
+    const [check] = db.prepare("PRAGMA quick_check(1)").all();
+    if (check?.quick_check !== "ok") throw new Error(`malformed: ${check?.quick_check}`);
     migrateSqlite(db, migrations);
     return db;
   } catch (cause) {
     db.close();
-    if (messageOf(cause) !== "database is locked") throw cause;
-    throw new CopyRefused(`${file} is in use: stop the node that runs on it first`, { cause });
+    const text = messageOf(cause);
+    if (text === "database is locked") {
+      throw new CopyRefused(`${file} is in use: stop the node that runs on it first`, { cause });
+    }
+    if (/malformed|not a database/.test(text)) {
+      throw new CopyRefused(`${file} is damaged: restore a backup (${text})`, { cause });
+    }
+    throw cause;
   }
 }
 

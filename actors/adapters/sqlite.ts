@@ -58,6 +58,7 @@ const REMEDIES: readonly (readonly [text: string, remedy: string])[] = [
   ["unable to open", "check that its directory exists and may be written to"],
   ["readonly", "check that it and its directory may be written to"],
   ["full", "make room on the disk"],
+  ["disk I/O", "make room on the disk, or look for one that fails"],
 ];
 
 /**
@@ -74,6 +75,7 @@ export async function openSqlite(
   const migrations = options.migrations ?? await loadMigrations(migrationsDir("sqlite"));
   let db: DatabaseSync | undefined;
   try {
+    if (path !== ":memory:") await createPrivate(path);
     db = new DatabaseSync(path, { timeout: options.busyMs ?? BUSY_MS });
     db.exec("PRAGMA journal_mode = WAL");
     db.exec("PRAGMA synchronous = FULL");
@@ -81,7 +83,11 @@ export async function openSqlite(
     db.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
     db.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
     migrateSqlite(db, migrations);
-    return new SqliteStore(db, options.maxPending ?? 0);
+    const store = new SqliteStore(db, options.maxPending ?? 0);
+    // What cannot be written to or read is found out here, where the remedy is told.
+    db.prepare("SELECT value FROM secret").all();
+    await store.probe("opened");
+    return store;
   } catch (cause) {
     db?.close();
     if (cause instanceof SchemaMismatch) throw cause;
@@ -89,6 +95,14 @@ export async function openSqlite(
     const remedy = REMEDIES.find(([part]) => text.includes(part))?.[1];
     const advice = remedy === undefined ? "" : `; ${remedy}`;
     throw new Error(`cannot open the database ${path}: ${text}${advice}`, { cause });
+  }
+}
+
+/** Hashes and the tokens' key are for the node's user alone; SQLite's other files follow this one. */
+async function createPrivate(path: string): Promise<void> {
+  try {
+    (await Deno.open(path, { create: true, write: true, mode: 0o600 })).close();
+  } catch { // opening it says what is wrong, with the remedy
   }
 }
 

@@ -1,10 +1,19 @@
 /** `deno task admin`: one command to a node that runs on this machine, over its socket. */
 
+import { deadline } from "@std/async/deadline";
 import { join } from "@std/path";
 import { adminHelp, type AdminInvocation, readInvocation, UsageError } from "./commands.ts";
-import { AdminAnswer, type AdminRequest, isSocketName, socketPath } from "./protocol.ts";
+import {
+  AdminAnswer,
+  type AdminRequest,
+  isSocketName,
+  MAX_ARGUMENT_UNITS,
+  socketPath,
+} from "./protocol.ts";
 import { tableOf } from "./table.ts";
 
+/** Longest wait for an answer, ms: a node gives a request 20 s. */
+const ANSWER_MS = 25_000;
 const FAILED = 1;
 const WRONG_USAGE = 2;
 /** Done as far as nodes answered; the others are named. */
@@ -24,8 +33,23 @@ async function findSocket({ data, port }: AdminInvocation): Promise<string> {
   }
   const [only, ...others] = found;
   if (only === undefined) throw new Failure(`no node runs in --data ${data}`);
-  if (others.length > 0) throw new Failure(`several nodes in ${data}: choose one with --port`);
-  return join(data, only);
+  if (others.length === 0) return join(data, only);
+  // A node that was killed leaves its socket behind.
+  const answering: string[] = [];
+  for (const name of found) if (await listens(join(data, name))) answering.push(name);
+  const [first, ...more] = answering;
+  if (first === undefined) throw new Failure(`no node runs in --data ${data}`);
+  if (more.length > 0) throw new Failure(`several nodes in ${data}: choose one with --port`);
+  return join(data, first);
+}
+
+async function listens(path: string): Promise<boolean> {
+  try {
+    (await Deno.connect({ transport: "unix", path })).close();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function ask(path: string, request: AdminRequest): Promise<AdminAnswer> {
@@ -35,12 +59,20 @@ async function ask(path: string, request: AdminRequest): Promise<AdminAnswer> {
   } catch (error) {
     throw new Failure(`no node answers at ${path}: ${reason(error)}`);
   }
-  try {
+  const talk = async () => {
     let bytes = new TextEncoder().encode(JSON.stringify(request) + "\n");
     while (bytes.length > 0) bytes = bytes.subarray(await socket.write(bytes));
-    const text = await new Response(socket.readable).text();
+    return await new Response(socket.readable).text();
+  };
+  try {
+    const text = await deadline(talk(), ANSWER_MS);
     if (text === "") throw new Failure("the node gave no answer; its log says more");
     return AdminAnswer.parse(JSON.parse(text));
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
+    throw new Failure(
+      `the node at ${path} has not answered for ${ANSWER_MS / 1_000} s: it is stopped, or hangs`,
+    );
   } finally {
     try {
       socket.close();
@@ -69,6 +101,11 @@ async function main(): Promise<void> {
   const { command, argument, json, stdin } = invocation;
   const path = await findSocket(invocation);
   const password = stdin && command === "reset-password" ? await firstLine() : undefined;
+  for (const [what, text] of [["the argument", argument], ["the password", password]] as const) {
+    if (text !== undefined && text.length > MAX_ARGUMENT_UNITS) {
+      throw new Failure(`${what} is longer than ${MAX_ARGUMENT_UNITS} characters`);
+    }
+  }
   const answer = await ask(path, { command, argument, password });
   if ("error" in answer) throw new Failure(answer.error);
   console.log(json ? JSON.stringify(answer.rows) : tableOf(answer.rows));

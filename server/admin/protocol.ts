@@ -9,12 +9,15 @@ import { COMMANDS } from "./commands.ts";
 
 const NAMES = COMMANDS.map((each) => each.name);
 
+/** Longest argument or password of a command, in UTF-16 units. */
+export const MAX_ARGUMENT_UNITS = 256;
+
 /** A command for a node. */
 export const AdminRequest = z.object({
   command: z.enum(NAMES as [typeof NAMES[number], ...typeof NAMES]),
-  argument: z.string().max(256),
+  argument: z.string().max(MAX_ARGUMENT_UNITS),
   /** reset-password: the new one; a random one when it is missing. */
-  password: z.string().min(1).max(256).optional(),
+  password: z.string().min(1).max(MAX_ARGUMENT_UNITS).optional(),
 });
 /** A command for a node. */
 export type AdminRequest = z.infer<typeof AdminRequest>;

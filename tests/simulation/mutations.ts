@@ -68,7 +68,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "what is stamped after a repeat follows its void id",
-    from: 6_001,
+    from: 5_401,
     host: (host) => eachSession(host, keepingLatest),
   },
   { name: "a login does not tell what its client has seen", from: 19_301, noSeen: true },
