@@ -102,7 +102,9 @@ export class App {
     } else if (event.type === "message") {
       this.#autosave.soon();
     } else if (
-      event.type === "connection" && event.loginNeeded === true && !this.#commands.isDeleting
+      event.type === "connection" && event.loginNeeded === true &&
+      // The event may have waited for this run to begin.
+      this.#client.loginNeeded && !this.#commands.isDeleting
     ) {
       this.#view.end("login_needed");
     }

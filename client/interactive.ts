@@ -7,7 +7,7 @@ import { App } from "./app.ts";
 import type { Outcome } from "./app_view.ts";
 import { type Client, connect } from "./client.ts";
 import { systemClock } from "./clock.ts";
-import type { ClientEvent } from "./events.ts";
+import { EventRelay } from "./event_relay.ts";
 import type { Flags } from "./flags.ts";
 import { freshProfile } from "./fresh_profile.ts";
 import { InputHistory } from "./input_history.ts";
@@ -22,11 +22,6 @@ import { Tui } from "./tui.ts";
 
 /** How long unsent messages may take when leaving, in ms; the rest is sent next time. */
 const LEAVE_FLUSH_MS = 1_000;
-/**
- * Events kept between the login and the first screen, some milliseconds. A message past it is not
- * lost: opening its conversation loads it.
- */
-const MAX_EARLY_EVENTS = 10_000;
 
 type Env = (name: string) => string | undefined;
 
@@ -190,24 +185,6 @@ async function show(
   await client.close(outcome === "quit" ? LEAVE_FLUSH_MS : 0);
   await app.close();
   return outcome;
-}
-
-/** Hands events on; keeps those that come before anybody takes them. */
-class EventRelay {
-  #sink: ((event: ClientEvent) => void) | undefined;
-  #early: ClientEvent[] = [];
-
-  readonly take = (event: ClientEvent): void => {
-    if (this.#sink !== undefined) this.#sink(event);
-    else if (this.#early.length < MAX_EARLY_EVENTS) this.#early.push(event);
-  };
-
-  attach(sink: (event: ClientEvent) => void): void {
-    this.#sink = sink;
-    const early = this.#early;
-    this.#early = [];
-    for (const event of early) sink(event);
-  }
 }
 
 /** Listens to signals; returns what stops that. */

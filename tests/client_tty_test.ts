@@ -105,6 +105,31 @@ Deno.test("at the first run a newcomer gets an account by answering questions, t
   await Deno.remove(config, { recursive: true });
 });
 
+Deno.test("a login after a connection that failed is shown, not ended", async () => {
+  await using server = await TestServer.start();
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  listener.close();
+  await using terminal = await ClientTerminal.start({ args: ["--port", String(port)] });
+  await terminal.sees(/^cannot reach 127\.0\.0\.1:\d+/);
+  await terminal.enter(`127.0.0.1:${server.port}`);
+  await terminal.sees(/^Your name:/);
+  await terminal.enter("alice");
+  await terminal.sees(/^Password for alice:/);
+  await terminal.enter(PASSWORD);
+  await terminal.sees(/^Make a new account/);
+  await terminal.enter("y");
+  await terminal.sees(/^The password once more:/);
+  await terminal.enter(PASSWORD);
+
+  await terminal.sees(/^ Home · alice on 127\.0\.0\.1:\d+/);
+  await terminal.sees(/^ online/);
+  await terminal.enter("/help reconnect");
+  await terminal.sees(/\/reconnect: /);
+
+  assert(!(await terminal.output("/reconnect: ")).includes("no longer valid"));
+});
+
 Deno.test("typing while 50 messages a second arrive leaves the input intact", async () => {
   await using at = await scene({ columns: 60, rows: 15 });
   const text = "this line is typed while others talk, 漢字 and 😀 in it, and it wraps";
