@@ -17,6 +17,11 @@ export function asker(input: TerminalInput, write: (text: string) => void): Ask 
   return async (question, { secret = false } = {}) => {
     const { promise, resolve } = Promise.withResolvers<string | undefined>();
     let typed = "";
+    // What follows an answer, be it in the same read, is not for this question.
+    const end = (answer: string | undefined) => {
+      input.release();
+      resolve(answer);
+    };
     const add = (text: string) => {
       // A pasted password may end in a newline that is not part of it.
       const first = text.split("\n", 1)[0] ?? "";
@@ -32,19 +37,18 @@ export function asker(input: TerminalInput, write: (text: string) => void): Ask 
     };
     const onKey = (key: Key) => {
       if (key.text !== "") return add(key.text);
-      if (key.name === "return" || key.name === "enter") return resolve(typed);
+      if (key.name === "return" || key.name === "enter") return end(typed);
       if (key.name === "backspace" || (key.ctrl && key.name === "h")) return erase();
       if (key.ctrl && key.name === "u") { while (typed !== "") erase(); }
-      if (key.ctrl && key.name === "c") return resolve(undefined);
-      if (key.ctrl && key.name === "d" && typed === "") return resolve(undefined);
+      if (key.ctrl && key.name === "c") return end(undefined);
+      if (key.ctrl && key.name === "d" && typed === "") return end(undefined);
     };
     write(question);
     input.take((event) => {
       if (event.kind === "key") onKey(event);
       if (event.kind === "paste") add(event.text);
-    }, () => resolve(undefined));
+    }, () => end(undefined));
     const answer = await promise;
-    input.release();
     write("\r\n");
     return answer;
   };

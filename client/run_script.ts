@@ -120,7 +120,8 @@ async function passwordOf(
   if (given !== undefined && given !== "") return given;
   const name = flags.name ?? (saved?.token === undefined ? saved?.name : undefined);
   if (name === undefined || !Deno.stdin.isTerminal()) return undefined;
-  const input = new TerminalInput();
+  // Byte by byte: what follows the password are commands, and not its to take.
+  const input = new TerminalInput(1);
   const encoder = new TextEncoder();
   const ask = asker(input, (text) => Deno.stderr.writeSync(encoder.encode(text)));
   const answer = await ask(`Password for ${name}: `, { secret: true });

@@ -1,7 +1,8 @@
 /**
  * The keyboard of a terminal: raw mode, one reader, inputs to whoever asks at the moment.
  *
- * Invariant: what is typed while nobody asks is kept for the next one who does, bounded.
+ * Invariants: it reads while somebody asks, and what is not read stays with the terminal for whoever
+ * reads next; what came along with an answer is kept for the next one who asks, bounded.
  */
 
 import { type Input, KeyDecoder } from "./keys.ts";
@@ -12,9 +13,11 @@ const READ_BYTES = 16 * 1024;
 
 /** The terminal's input; there is one of it. */
 export class TerminalInput {
+  readonly #readBytes: number;
   #sink: ((input: Input) => void) | undefined;
   #kept: Input[] = [];
   #onEnd: (() => void) | undefined;
+  #reading = false;
   #ended = false;
   #raw = false;
   readonly #decoder = new KeyDecoder((input) => {
@@ -22,11 +25,14 @@ export class TerminalInput {
     else if (this.#kept.length < MAX_KEPT) this.#kept.push(input);
   });
 
-  /** Switches to raw mode and begins to read. */
-  constructor() {
+  /**
+   * Switches to raw mode.
+   *
+   * @param readBytes At most so many are taken at once; with 1, none is taken past an answer.
+   */
+  constructor(readBytes = READ_BYTES) {
+    this.#readBytes = readBytes;
     this.raw(true);
-    // Ends with the terminal or the process; a failure is told as the end.
-    void this.#read();
   }
 
   /** Raw mode on or off. */
@@ -46,10 +52,14 @@ export class TerminalInput {
   take(sink: (input: Input) => void, onEnd: () => void): void {
     this.#sink = sink;
     this.#onEnd = onEnd;
-    const kept = this.#kept;
-    this.#kept = [];
-    for (const input of kept) sink(input);
-    if (this.#ended) onEnd();
+    while (this.#sink !== undefined) {
+      const input = this.#kept.shift();
+      if (input === undefined) break;
+      this.#sink(input);
+    }
+    if (this.#ended) this.#onEnd?.();
+    // Ends with the question, the terminal or the process; a failure is told as the end.
+    else if (!this.#reading) void this.#read();
   }
 
   /** Nobody asks. */
@@ -59,17 +69,28 @@ export class TerminalInput {
   }
 
   async #read(): Promise<void> {
-    const buffer = new Uint8Array(READ_BYTES);
+    this.#reading = true;
+    const buffer = new Uint8Array(this.#readBytes);
     try {
-      while (true) {
+      while (this.#sink !== undefined) {
         const count = await Deno.stdin.read(buffer);
-        if (count === null) break;
+        if (count === null) {
+          this.#end();
+          break;
+        }
         this.#decoder.feed(buffer.subarray(0, count));
       }
+    } catch (error) {
+      this.#end();
+      throw error;
     } finally {
-      this.#ended = true;
-      this.#decoder.close();
-      this.#onEnd?.();
+      this.#reading = false;
     }
+  }
+
+  #end(): void {
+    this.#ended = true;
+    this.#decoder.close();
+    this.#onEnd?.();
   }
 }

@@ -578,3 +578,25 @@ Deno.test("--plain says everything in lines, without moving the cursor", async (
   // deno-lint-ignore no-control-regex -- escape sequences are what is looked for
   assert(!/\x1b/.test(output), JSON.stringify(output));
 });
+
+Deno.test("a script on a terminal that has asked for a password runs every line, also those typed with it", async () => {
+  await using server = await TestServer.start();
+  const alice = await connect({ port: server.port });
+  await alice.register("alice", PASSWORD);
+  await alice.close();
+  await using terminal = await ClientTerminal.start({
+    columns: 300,
+    args: ["--port", String(server.port), "--json", "--name", "alice"],
+  });
+  await terminal.sees(/^Password for alice:/);
+  await terminal.paste(`${PASSWORD}\n/create one\n/create two\n`);
+  await terminal.sees(/"event":"ok","line":2,/);
+  for (const [at, name] of ["three", "four", "five", "six"].entries()) {
+    await terminal.enter(`/create ${name}`);
+    await terminal.sees(new RegExp(`"event":"ok","line":${at + 3},.*"groupname":"${name}"`));
+  }
+  await terminal.press("C-d");
+  await terminal.sees(/^STATUS 0$/);
+
+  assert(!(await terminal.output("STATUS 0")).includes(PASSWORD));
+});
