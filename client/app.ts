@@ -11,7 +11,7 @@ import type { Client } from "./client.ts";
 import type { Clock } from "./clock.ts";
 import type { Invocation } from "./command_table.ts";
 import { conversationOf, isPersonal } from "./conversation.ts";
-import { keyOf } from "./directory.ts";
+import { keyOf, titleOf } from "./directory.ts";
 import type { ClientEvent, Message } from "./events.ts";
 import { messageLine } from "./lines.ts";
 import { Model } from "./model.ts";
@@ -20,7 +20,7 @@ import type { Action } from "./reducer.ts";
 import { currentOf, type State } from "./state.ts";
 import { safeLine, truncate } from "./text.ts";
 
-/** Longest text of a notification, in columns. */
+/** Longest text of a notification, or of a message that was not sent, in columns. */
 const ALERT_COLUMNS = 120;
 
 /** What an {@linkcode App} needs. */
@@ -92,6 +92,7 @@ export class App {
     const now = this.#clock.now();
     if (event.type === "message") this.#alert(event.message);
     this.dispatch({ type: "event", event, now });
+    if (event.type === "failed") this.#tellOfFailure(event);
     if (event.type === "session") {
       const { id, name, token } = event.session;
       this.#autosave.set({ id, name, token });
@@ -133,6 +134,14 @@ export class App {
   /** Saves what is to be remembered. */
   async close(): Promise<void> {
     await this.#autosave.close();
+  }
+
+  /** Whoever looks at the conversation sees it there. */
+  #tellOfFailure({ target, errmsg, msg }: Extract<ClientEvent, { type: "failed" }>): void {
+    if (keyOf(target) === this.state.current) return;
+    const to = titleOf(this.state.directory, target);
+    const text = truncate(safeLine(msg), ALERT_COLUMNS);
+    this.#model.notice(`not sent to ${to}: ${errmsg}: ${text}`, "error");
   }
 
   #alert(message: Message): void {

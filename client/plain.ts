@@ -161,6 +161,8 @@ export class Plain implements AppView {
         return;
       }
       case "failed":
+        // Elsewhere it becomes a notice.
+        if (keyOf(event.target) !== state.current) return;
         return this.#say(`not sent: ${event.errmsg}: ${event.msg}`);
       case "presence": {
         const person = state.directory.people.get(event.id);

@@ -355,6 +355,18 @@ Deno.test("Ctrl-C clears, then asks, then leaves; Ctrl-D leaves; the terminal is
   }
 });
 
+Deno.test("a message that is refused is told of wherever one looks", async () => {
+  await using at = await scene();
+  await at.terminal.enter("/msg 99999 to nobody");
+  await at.terminal.sees(/^! not sent to user 99999: no such user or group: to nobody/);
+  await at.terminal.enter("/open 99999");
+  await at.terminal.sees(/│ to nobody ✗ not sent: no such user or group/);
+  await at.terminal.enter("once more");
+  const rows = await at.terminal.sees(/│ once more ✗ not sent/);
+
+  assertEquals(rows.filter((row) => row.includes("not sent to")), []);
+});
+
 Deno.test("escape sequences, overrides and control characters of others do nothing to the screen", async () => {
   await using at = await scene();
   const evil = "a\x1b[2J\x1b]0;title\x07b\u202ereversed\u202c\u009b31m\b\b\x7f" +
