@@ -22,8 +22,10 @@ export interface Conversation {
   readonly unread: number;
   /** Those of them that are for this user in particular. */
   readonly mentions: number;
-  /** `seq` of the last line before the unread ones; undefined when there is no mark to draw. */
-  readonly marker: number | undefined;
+  /** `mid` of the first message that was new; undefined when there is no mark to draw. */
+  readonly marker: string | undefined;
+  /** New messages among the last, counted by an earlier run: the mark is set once they are here. */
+  readonly unmarked: number;
   /** Whether the latest page has been loaded in this session. */
   readonly loaded: "no" | "loading" | "yes";
   /** Older messages exist on the server. */
@@ -35,6 +37,9 @@ export interface Conversation {
   readonly typing: ReadonlyMap<number, number>;
 }
 
+/** Nothing is new any more. */
+export const NO_MARK = { marker: undefined, unmarked: 0 } as const;
+
 /** A conversation of which nothing is known. */
 export function fresh(target: Target): Conversation {
   return {
@@ -43,7 +48,7 @@ export function fresh(target: Target): Conversation {
     lines: [],
     unread: 0,
     mentions: 0,
-    marker: undefined,
+    ...NO_MARK,
     loaded: "no",
     more: false,
     loadingOlder: false,
@@ -62,7 +67,7 @@ export function trimmed(c: Conversation, isScrolled: boolean): Conversation {
 export function whenLeft(c: Conversation): Conversation {
   const isLong = c.lines.length > KEEP_LINES;
   const lines = isLong ? c.lines.slice(-KEEP_LINES) : c.lines;
-  return { ...c, lines, more: c.more || isLong, marker: undefined };
+  return { ...c, lines, more: c.more || isLong, ...NO_MARK };
 }
 
 /**
@@ -92,12 +97,13 @@ export function withDelivery(
   return lines === undefined ? c : { ...c, lines, undelivered };
 }
 
-/** With a page of history whose lines are numbered from `seq`. */
+/** With a page of history whose lines are numbered from `seq`, for user `me`. */
 export function withPage(
   c: Conversation,
   page: readonly NewLine[],
   seq: number,
   { older, more }: { readonly older: boolean; readonly more: boolean },
+  me: number,
 ): Conversation {
   const { lines, gap } = mergePage(c.lines, page, seq, older);
   const isLong = lines.length > MAX_LINES;
@@ -105,12 +111,33 @@ export function withPage(
   const begins = first?.kind === "message" && oldestMid(lines) === first.mid;
   // What the latest page says of older messages counts when nothing older is here.
   const counts = older || gap || c.lines.length === 0 || begins;
-  return {
+  return marked({
     ...c,
     lines: isLong ? lines.slice(-MAX_LINES) : lines,
     more: isLong || (counts ? more : c.more),
     ...(older ? { loadingOlder: false } : { loaded: "yes" }),
+  }, me);
+}
+
+/** With a message of somebody else that nobody has looked at. */
+export function withUnread(c: Conversation, mid: string, isPersonal: boolean): Conversation {
+  const first = c.unread === 0 || (c.marker !== undefined && mid < c.marker);
+  return {
+    ...c,
+    unread: c.unread + 1,
+    mentions: c.mentions + (isPersonal ? 1 : 0),
+    marker: c.unmarked === 0 && first ? mid : c.marker,
   };
+}
+
+/** With the mark above the messages that an earlier run counted, as soon as they are all here. */
+function marked(c: Conversation, me: number): Conversation {
+  if (c.unmarked === 0) return c;
+  const mids = c.lines.flatMap((line) =>
+    line.kind === "message" && line.from !== me ? line.mid ?? [] : []
+  );
+  const marker = mids.at(-c.unmarked) ?? (c.more ? undefined : mids[0]);
+  return marker === undefined ? c : { ...c, marker, unmarked: 0 };
 }
 
 /** `mid` of the oldest message among the lines. */

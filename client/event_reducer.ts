@@ -5,7 +5,14 @@
  * Invariant: a message that comes twice is one line, and counts once.
  */
 
-import { conversationOf, isPersonal, trimmed, withDelivery, without } from "./conversation.ts";
+import {
+  conversationOf,
+  isPersonal,
+  trimmed,
+  withDelivery,
+  without,
+  withUnread,
+} from "./conversation.ts";
 import { keyOf, ofSession, withPresence, withSender } from "./directory.ts";
 import type { ClientEvent, Message, Target } from "./events.ts";
 import { insertLine, messageLine, settleLine } from "./lines.ts";
@@ -100,16 +107,9 @@ function onMessage(state: State, message: Message): State {
     if (lines === c.lines) return c; // known already
     const typing = c.typing.has(message.id) ? without(c.typing, message.id) : c.typing;
     const isScrolled = state.current === c.key && !state.atBottom;
-    if (seen) return trimmed({ ...c, lines, typing }, isScrolled);
-    const before = c.lines.at(-1)?.seq ?? 0;
-    return trimmed({
-      ...c,
-      lines,
-      typing,
-      unread: c.unread + 1,
-      mentions: c.mentions + (isPersonal(target, line) ? 1 : 0),
-      marker: c.unread === 0 ? before : c.marker,
-    }, isScrolled);
+    const unmarked = c.unmarked === 0 ? 0 : c.unmarked + 1;
+    const there = trimmed({ ...c, lines, typing, unmarked }, isScrolled);
+    return seen ? there : withUnread(there, message.mid, isPersonal(target, line));
   });
   return opened(next, keyOf(target));
 }

@@ -116,18 +116,22 @@ function addMark(
   } else rows.push([indent, { text: shown, style }]);
 }
 
-/** What stands above a line: its day, when it is another than the line's before; the unread mark. */
+/**
+ * What stands above a line: its day, when it is another than the line's before; the unread mark.
+ *
+ * @param marker `mid` of the message below the mark.
+ */
 export function separators(
   before: Line | undefined,
   line: Line,
-  marker: number | undefined,
+  marker: string | undefined,
   columns: number,
 ): Row[] {
   const rows: Row[] = [];
   if (before === undefined || dayOf(before.ts) !== dayOf(line.ts)) {
     rows.push(rule(dayName(line.ts), columns, { dim: true }));
   }
-  if (marker !== undefined && (before?.seq ?? 0) === marker) {
+  if (marker !== undefined && line.kind === "message" && line.mid === marker) {
     rows.push(rule("new", columns, { color: COLOR.red }));
   }
   return rows;

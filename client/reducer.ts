@@ -4,7 +4,7 @@
  * What the user does is here; what the client tells (`event`) is the event reducer's.
  */
 
-import { whenLeft, withPage } from "./conversation.ts";
+import { NO_MARK, whenLeft, withPage } from "./conversation.ts";
 import { EMPTY, keyOf, ofSession, targetOfKey, withFriend, withGroup } from "./directory.ts";
 import { onEvent } from "./event_reducer.ts";
 import type { ClientEvent, Friend, Group, Message, Target } from "./events.ts";
@@ -143,7 +143,7 @@ function onQueued(
     ...c,
     lines: insertLine(c.lines, line, state.nextSeq),
     // Who answers has read.
-    marker: undefined,
+    ...NO_MARK,
   }));
   return opened(next, keyOf(chat.target));
 }
@@ -177,7 +177,11 @@ function onClose(state: State, key: string): State {
 function onPage(state: State, action: Extract<Action, { type: "page" }>): State {
   const page = action.messages.map((message) => messageLine(message, state.me, undefined));
   const next = { ...state, nextSeq: state.nextSeq + page.length };
-  return update(next, action.target, (c) => withPage(c, page, state.nextSeq, action));
+  return update(
+    next,
+    action.target,
+    (c) => withPage(c, page, state.nextSeq, action, state.me?.id ?? 0),
+  );
 }
 
 function onRemembered(
@@ -202,7 +206,10 @@ function onRemembered(
     if (target === undefined) continue;
     const count = unread[key] ?? 0;
     const mentions = target.kind === "user" ? count : 0;
-    next = opened(update(next, target, (c) => ({ ...c, unread: count, mentions })), key);
+    next = opened(
+      update(next, target, (c) => ({ ...c, unread: count, mentions, unmarked: count })),
+      key,
+    );
   }
   return next;
 }
@@ -211,5 +218,5 @@ function onClear(state: State): State {
   const current = currentOf(state);
   if (current === undefined) return { ...state, notices: [] };
   const lines = current.lines.filter((line) => line.kind === "message");
-  return put(state, { ...current, lines, marker: undefined });
+  return put(state, { ...current, lines, ...NO_MARK });
 }

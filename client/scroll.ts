@@ -18,7 +18,8 @@ export interface Anchor {
 /** A conversation's lines and how they are laid out. */
 export interface Column {
   readonly lines: readonly Line[];
-  readonly marker: number | undefined;
+  /** `mid` of the message below the unread mark. */
+  readonly marker: string | undefined;
   readonly options: RowOptions;
 }
 

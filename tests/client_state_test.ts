@@ -141,8 +141,73 @@ Deno.test("unread counts what nobody looked at; looking ends it, the mark stays 
   assertEquals([firstUnread(away), firstUnread(there)], ["u2", "u2"]);
 });
 
+/** What is above and below the mark of what is new; undefined when there is no mark. */
+function aroundMark(state: State, key = "u2"): [string, string] | undefined {
+  const c = state.conversations.get(key);
+  if (c === undefined) return undefined;
+  const rows = windowAt(columnOf(state, c, 60), undefined, 1_000).rows.map(plainText);
+  const at = rows.findIndex((row) => row.includes("── new ──"));
+  const texts = (part: string[]) =>
+    part.filter((row) => row.includes("│")).map((row) => row.split("│ ")[1] ?? "");
+  return at < 0
+    ? undefined
+    : [texts(rows.slice(0, at)).at(-1) ?? "", texts(rows.slice(at))[0] ?? ""];
+}
+
+const page = (from: number, to: number, more: Partial<Extract<Action, { type: "page" }>> = {}) => ({
+  type: "page" as const,
+  target: BOB,
+  older: false,
+  messages: Array.from({ length: to - from + 1 }, (_, i) => message(from + i)),
+  more: false,
+  ...more,
+});
+
+const remembered = (unread: Record<string, number>): Action => ({
+  type: "remembered",
+  me: { id: ME, name: "alice" },
+  friends: [{ id: 2, name: "bob" }],
+  groups: [],
+  open: Object.keys(unread),
+  unread,
+});
+
+const open: Action = { type: "open", target: BOB };
+
+Deno.test("the mark stands above what came first while nobody looked, also when older pages are loaded", () => {
+  const fresh = run(arrives(message(4)), arrives(message(5)), open);
+  const loaded = reduce(fresh, page(1, 5));
+  const early = reduce(run(arrives(message(5)), arrives(message(4)), open), page(1, 5));
+  const known = run(
+    open,
+    page(1, 3),
+    { type: "open", target: undefined },
+    arrives(message(4)),
+    open,
+  );
+
+  assertEquals(aroundMark(fresh), ["", "m4"]);
+  assertEquals([aroundMark(loaded), aroundMark(early)], [["m3", "m4"], ["m3", "m4"]]);
+  assertEquals(aroundMark(known), ["m3", "m4"]);
+});
+
+Deno.test("the mark stands above what an earlier run counted as unread, once that is loaded", () => {
+  const restarted = run(remembered({ u2: 2 }), open);
+  const withNews = run(remembered({ u2: 2 }), arrives(message(9)), open, arrives(message(10)));
+  const own = page(1, 5);
+  const answered = { ...own, messages: [...own.messages, message(6, ME)] };
+  const long = [remembered({ u2: 4 }), open, page(7, 9, { more: true })].reduce(reduce, run());
+
+  assertEquals(aroundMark(restarted), undefined);
+  assertEquals(aroundMark(reduce(restarted, page(1, 8))), ["m6", "m7"]);
+  assertEquals(aroundMark(reduce(restarted, answered)), ["m3", "m4"]);
+  assertEquals(aroundMark(reduce(withNews, page(1, 10))), ["m6", "m7"]);
+  assertEquals(aroundMark(long), undefined);
+  assertEquals(aroundMark(reduce(long, page(1, 6, { older: true }))), ["m5", "m6"]);
+  assertEquals(aroundMark(reduce(restarted, page(8, 8))), ["", "m8"]);
+});
+
 Deno.test("without focus, or scrolled up, what comes is unread; coming back reads it", () => {
-  const open: Action = { type: "open", target: BOB };
   const unread = (s: State) => s.conversations.get("u2")?.unread;
 
   const blurred = run(open, { type: "focus", focused: false }, arrives(message(1)));
