@@ -6,7 +6,7 @@
 
 import { keyOf } from "./directory.ts";
 import type { Message, Target } from "./events.ts";
-import { type Line, type Mark, mergePage, type NewLine } from "./lines.ts";
+import { type Line, type Mark, mergePage, type NewLine, settleLine } from "./lines.ts";
 
 /** Lines kept of a conversation that is looked at. Scrolling up loads more, to this. */
 const MAX_LINES = 10_000;
@@ -33,9 +33,18 @@ export interface Conversation {
   readonly loadingOlder: boolean;
   /** Own messages whose delivery is open. */
   readonly undelivered: number;
+  /**
+   * `mid` ⇒ recipients who have a message that may be one of our own: a DELIVERED can come before the
+   * acknowledgement that tells which. Bounded.
+   */
+  readonly early: ReadonlyMap<string, number>;
   /** Who types, until when (epoch ms). */
   readonly typing: ReadonlyMap<number, number>;
 }
+
+/** Messages kept in {@linkcode Conversation.early}; the oldest goes first. */
+const MAX_EARLY = 1_024;
+const NOTHING_EARLY: ReadonlyMap<string, number> = new Map();
 
 /** Nothing is new any more. */
 export const NO_MARK = { marker: undefined, unmarked: 0 } as const;
@@ -53,6 +62,7 @@ export function fresh(target: Target): Conversation {
     more: false,
     loadingOlder: false,
     undelivered: 0,
+    early: NOTHING_EARLY,
     typing: new Map(),
   };
 }
@@ -81,20 +91,67 @@ export function withDelivery(
   mids: ReadonlySet<string>,
   others: number,
 ): Conversation {
-  if (c.undelivered === 0) return c;
+  const isAwaiting = hasQueued(c.lines);
+  if (c.undelivered === 0 && !isAwaiting) return c;
   let { undelivered } = c;
   let lines: Line[] | undefined;
+  const unknown = new Set(mids);
   for (let at = c.lines.length - 1; at >= 0; at--) {
     const line = c.lines[at];
     if (line?.kind !== "message" || line.mark !== "sent") continue;
     if (line.mid === undefined || !mids.has(line.mid)) continue;
+    unknown.delete(line.mid);
     const deliveredTo = line.deliveredTo + 1;
     const mark: Mark = deliveredTo >= others ? "delivered" : "sent";
     if (mark === "delivered") undelivered--;
     lines ??= [...c.lines];
     lines[at] = { ...line, deliveredTo, mark };
   }
-  return lines === undefined ? c : { ...c, lines, undelivered };
+  if (!isAwaiting || unknown.size === 0) {
+    return lines === undefined ? c : { ...c, lines, undelivered };
+  }
+  return { ...c, lines: lines ?? c.lines, undelivered, early: withEarly(c.early, unknown) };
+}
+
+function withEarly(
+  early: ReadonlyMap<string, number>,
+  mids: ReadonlySet<string>,
+): ReadonlyMap<string, number> {
+  const next = new Map(early);
+  for (const mid of mids) next.set(mid, (next.get(mid) ?? 0) + 1);
+  return next.size <= MAX_EARLY ? next : new Map([...next].slice(-MAX_EARLY));
+}
+
+/** An own message waits for its acknowledgement. */
+function hasQueued(lines: readonly Line[]): boolean {
+  // They are at the end, among notices and what was refused.
+  for (let at = lines.length - 1; at >= 0; at--) {
+    const line = lines[at];
+    if (line?.kind === "message" && line.mark === "queued") return true;
+    if (line?.kind === "message" && line.mid !== undefined) return false;
+  }
+  return false;
+}
+
+/**
+ * An own message is durable, and has its `mid`.
+ *
+ * @param others How many recipients there are.
+ */
+export function withSent(
+  c: Conversation,
+  { cid, mid, ts }: { readonly cid: string; readonly mid: string; readonly ts: number },
+  others: number,
+): Conversation {
+  const deliveredTo = c.early.get(mid) ?? 0;
+  const mark: Mark = deliveredTo >= others && deliveredTo > 0 ? "delivered" : "sent";
+  const lines = settleLine(c.lines, cid, { mid, ts, mark, deliveredTo });
+  return {
+    ...c,
+    lines,
+    undelivered: c.undelivered + (mark === "delivered" ? 0 : 1),
+    early: hasQueued(lines) ? c.early : NOTHING_EARLY,
+  };
 }
 
 /** With a page of history whose lines are numbered from `seq`, for user `me`. */

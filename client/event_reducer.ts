@@ -11,6 +11,7 @@ import {
   trimmed,
   withDelivery,
   without,
+  withSent,
   withUnread,
 } from "./conversation.ts";
 import { keyOf, ofSession, withPresence, withSender } from "./directory.ts";
@@ -36,11 +37,11 @@ export function onEvent(state: State, event: ClientEvent, now: number): State {
     case "message":
       return onMessage(state, event.message);
     case "sent":
-      return update(state, event.target, (c) => ({
-        ...c,
-        lines: settleLine(c.lines, event.cid, { mid: event.mid, ts: event.ts, mark: "sent" }),
-        undelivered: c.undelivered + 1,
-      }));
+      return update(
+        state,
+        event.target,
+        (c) => withSent(c, event, recipientsOf(state, event.target)),
+      );
     case "failed":
       return update(state, event.target, (c) => ({
         ...c,
@@ -117,11 +118,13 @@ function onMessage(state: State, message: Message): State {
 function onDelivered(state: State, id: number, mids: ReadonlySet<string>): State {
   return changeAll(state, (c) => {
     if (c.target.kind === "user" && c.target.id !== id) return c;
-    const others = c.target.kind === "user"
-      ? 1
-      : (state.directory.rooms.get(c.target.id)?.members.length ?? 2) - 1;
-    return withDelivery(c, mids, others);
+    return withDelivery(c, mids, recipientsOf(state, c.target));
   });
+}
+
+/** How many others have what is written there, in the end. */
+function recipientsOf({ directory }: State, target: Target): number {
+  return target.kind === "user" ? 1 : (directory.rooms.get(target.id)?.members.length ?? 2) - 1;
 }
 
 function onTyping(

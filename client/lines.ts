@@ -115,6 +115,7 @@ export function settleLine(
     readonly mid?: string;
     readonly ts?: number;
     readonly why?: string;
+    readonly deliveredTo?: number;
   },
 ): readonly Line[] {
   const at = lines.findLastIndex((line) =>

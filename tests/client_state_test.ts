@@ -113,6 +113,21 @@ Deno.test("in a group a message is delivered when all others have it", () => {
   assertEquals([marks(one, "g7"), marks(both, "g7")], [["sent"], ["delivered"]]);
 });
 
+Deno.test("a message whose delivery is told of before its acknowledgement is delivered all the same", () => {
+  const delivered = (id: number, n: number) => event({ type: "delivered", id, mids: [mid(n)] });
+  const one = run(queued("a"), queued("b"), delivered(2, 1), sent("a", 1), sent("b", 2));
+  const group = run(queued("a", DEVS), delivered(2, 1), sent("a", 1, DEVS));
+  const all = reduce(group, delivered(3, 1));
+  const others = run(...Array.from({ length: 3_000 }, (_, n) => delivered(2, n)), queued("a"));
+  const flooded = Array.from({ length: 3_000 }, (_, n) => delivered(2, n)).reduce(reduce, others);
+
+  assertEquals(marks(one), ["delivered", "sent"]);
+  assertEquals([marks(group, "g7"), marks(all, "g7")], [["sent"], ["delivered"]]);
+  assertEquals(others.conversations.get("u2")?.early.size, 0);
+  assertEquals(flooded.conversations.get("u2")?.early.size, 1_024);
+  assertEquals(reduce(flooded, sent("a", 2_999)).conversations.get("u2")?.early.size, 0);
+});
+
 Deno.test("a refused message says why", () => {
   const state = run(
     queued("a"),
