@@ -283,6 +283,8 @@ export class Connection {
       case MSGID.BYE:
         this.#policy.asked(message.retryAfterMs ?? 0);
         if (isFinal(message.errno)) this.#finalBye = message.errmsg;
+        // The token is void, and the password it came from is not this account's any more.
+        if (message.errno === 1) this.#authenticator.forget();
         this.#handlers.onMessage(message);
         return;
       default:
@@ -315,6 +317,6 @@ export class Connection {
 
 /** BYE errnos after which the same session must not come back by itself. */
 function isFinal(errno: number): boolean {
-  // 1: logged out or revoked; 2: another client has taken the session; 6: forbidden.
+  // 1: revoked; 2: another client has taken the session; 6: forbidden.
   return errno === 1 || errno === 2 || errno === 6;
 }

@@ -509,6 +509,29 @@ Deno.test("a session taken over by another client is not taken back", async () =
   await assertRejects(() => at.client.history({ kind: "user", id: 2 }), ConnectionLost);
 });
 
+Deno.test("after a BYE that revokes the session a login is needed, after one for another client none", async () => {
+  const needed: boolean[] = [];
+  for (const errno of [1, 2]) {
+    await using at = await scene();
+    await at.peer.send({ msgid: MSGID.BYE, errno, errmsg: "over" });
+    await at.peer[Symbol.asyncDispose]();
+    let last = await event(at.events, "connection");
+    while (last.state !== "offline") last = await event(at.events, "connection");
+    needed.push(last.loginNeeded === true, at.client.loginNeeded);
+
+    at.client.reconnect();
+    const login = errno === 1
+      ? at.client.login({ name: "alice", password: "new secret" })
+      : undefined;
+    await using again = await at.listener.accept();
+    const { msgid } = await again.logIn();
+    await login;
+    assertEquals(msgid, errno === 1 ? MSGID.LOGIN : MSGID.RESUME);
+  }
+
+  assertEquals(needed, [true, true, false, false]);
+});
+
 Deno.test("frames that the protocol does not know are passed over, wrong ones are reported", async () => {
   await using at = await scene();
 
