@@ -1,12 +1,21 @@
 /**
- * What shows the program: the full screen, or plain lines. Types only.
+ * What shows the program: the full screen, or plain lines. No view itself.
  */
 
 import type { Action } from "./reducer.ts";
+import { SIGNAL_STATUS } from "./signals.ts";
 import type { State } from "./state.ts";
 
-/** Why the program ends, or goes back to the login. */
-export type Outcome = "quit" | "logout" | "login_needed" | "deleted" | "terminated";
+/** Why the program ends, or goes back to the login; a terminal that has gone counts as SIGHUP. */
+export type Outcome = "quit" | "logout" | "login_needed" | "deleted" | EndSignal;
+
+/** A signal that has ended the program. */
+export type EndSignal = keyof typeof SIGNAL_STATUS;
+
+/** Whether a signal was the reason. */
+export function isSignal(outcome: Outcome): outcome is EndSignal {
+  return Object.hasOwn(SIGNAL_STATUS, outcome);
+}
 
 /** One way to show the program. */
 export interface AppView {

@@ -4,7 +4,7 @@
  */
 
 import { App } from "./app.ts";
-import type { Outcome } from "./app_view.ts";
+import { isSignal, type Outcome } from "./app_view.ts";
 import { type Client, connect } from "./client.ts";
 import { systemClock } from "./clock.ts";
 import { EventRelay } from "./event_relay.ts";
@@ -15,7 +15,9 @@ import { Plain } from "./plain.ts";
 import { configDirectory, Profile, type ProfileData, withoutToken } from "./profile.ts";
 import { asker } from "./prompt.ts";
 import { Screen, type Terminal } from "./screen.ts";
+import { SIGNAL_STATUS, Signals } from "./signals.ts";
 import { signIn } from "./sign_in.ts";
+import { stdoutTerminal } from "./stdout_terminal.ts";
 import { TerminalInput } from "./terminal_input.ts";
 import { readTls } from "./tls.ts";
 import { Tui } from "./tui.ts";
@@ -29,28 +31,40 @@ type Env = (name: string) => string | undefined;
 export async function runInteractive(flags: Flags, env: Env): Promise<number> {
   const config = configDirectory(env);
   const profile = await Profile.open(config, flags.profile ?? "default");
-  const terminal = stdoutTerminal();
+  const terminal = stdoutTerminal(() => leave(1));
   const isPlain = flags.plain || env("TERM") === "dumb" || !Deno.stdout.isTerminal();
   const say = (text: string) => terminal.writeNow(`${text}\r\n`);
   const { data, damaged } = await profile.load();
-  if (damaged !== undefined) say(`The profile could not be read; it is now ${damaged}.`);
   const input = new TerminalInput();
   const screen = new Screen(terminal, !env("NO_COLOR"));
   const restore = () => {
     screen.leave();
     input.raw(false);
   };
+  const leave = (status: number): never => {
+    try {
+      restore();
+    } finally {
+      Deno.exit(status);
+    }
+  };
+  const signals = new Signals({
+    SIGINT: () => leave(SIGNAL_STATUS.SIGINT),
+    SIGTERM: () => leave(SIGNAL_STATUS.SIGTERM),
+    SIGHUP: () => leave(SIGNAL_STATUS.SIGHUP),
+  });
   // A defect must not leave the terminal unusable; the error itself is printed by the runtime.
   globalThis.addEventListener("unhandledrejection", restore);
   globalThis.addEventListener("error", restore);
   try {
+    if (damaged !== undefined) say(`The profile could not be read; it is now ${damaged}.`);
     let saved: ProfileData | undefined = isFor(data, flags) ? data : undefined;
     while (true) {
       const run = await enter(flags, env, profile, saved, asker(input, terminal.writeNow), say);
       if (run === undefined) return 0;
-      const outcome = await show(run, profile, { input, screen, terminal, isPlain });
+      const outcome = await show(run, profile, { input, screen, terminal, signals, isPlain });
       if (outcome === "quit") return 0;
-      if (outcome === "terminated") return 143;
+      if (isSignal(outcome)) return SIGNAL_STATUS[outcome];
       if (outcome === "deleted") {
         await profile.forget();
         say("The account is deleted.");
@@ -137,6 +151,7 @@ interface Stage {
   readonly input: TerminalInput;
   readonly screen: Screen;
   readonly terminal: Terminal;
+  readonly signals: Signals;
   readonly isPlain: boolean;
 }
 
@@ -144,7 +159,7 @@ interface Stage {
 async function show(
   { client, saved, events }: Entered,
   profile: Profile,
-  { input, screen, terminal, isPlain }: Stage,
+  { input, screen, terminal, signals, isPlain }: Stage,
 ): Promise<Outcome> {
   const { promise: ended, resolve: end } = Promise.withResolvers<Outcome>();
   const view = isPlain
@@ -164,7 +179,7 @@ async function show(
       end,
     });
   const app = new App({ client, clock: systemClock, profile, saved, view });
-  const ignore = listen({
+  signals.take({
     SIGWINCH: () => view instanceof Tui && view.resized(),
     SIGCONT: () => {
       if (!(view instanceof Tui)) return;
@@ -172,58 +187,18 @@ async function show(
       screen.enter();
       view.resized();
     },
-    SIGINT: () => view instanceof Plain ? view.interrupted() : end("quit"),
-    SIGTERM: () => end("terminated"),
-    SIGHUP: () => end("terminated"),
+    SIGINT: () => view instanceof Plain ? view.interrupted() : end("SIGINT"),
+    SIGTERM: () => end("SIGTERM"),
+    SIGHUP: () => end("SIGHUP"),
   });
   app.start();
   view.start(app);
   events.attach((event) => app.onEvent(event));
   const outcome = await ended;
-  ignore();
+  // Whoever sends another one does not want to wait for what follows.
+  signals.release();
   await view.stop();
   await client.close(outcome === "quit" ? LEAVE_FLUSH_MS : 0);
   await app.close();
   return outcome;
-}
-
-/** Listens to signals; returns what stops that. */
-function listen(handlers: Partial<Record<Deno.Signal, () => unknown>>): () => void {
-  const added: [Deno.Signal, () => void][] = [];
-  const add = (signal: Deno.Signal, handler: () => unknown) => {
-    const listener = () => void handler();
-    Deno.addSignalListener(signal, listener);
-    added.push([signal, listener]);
-  };
-  const isWindows = Deno.build.os === "windows";
-  if (handlers.SIGINT !== undefined) add("SIGINT", handlers.SIGINT);
-  for (const signal of ["SIGWINCH", "SIGCONT", "SIGTERM", "SIGHUP"] as const) {
-    const handler = handlers[signal];
-    if (handler !== undefined && !isWindows) add(signal, handler);
-  }
-  return () => {
-    for (const [signal, listener] of added) Deno.removeSignalListener(signal, listener);
-  };
-}
-
-function stdoutTerminal(): Terminal {
-  const encoder = new TextEncoder();
-  return {
-    async write(text) {
-      let rest = encoder.encode(text);
-      while (rest.length > 0) rest = rest.subarray(await Deno.stdout.write(rest));
-    },
-    writeNow(text) {
-      let rest = encoder.encode(text);
-      while (rest.length > 0) rest = rest.subarray(Deno.stdout.writeSync(rest));
-    },
-    size() {
-      try {
-        const { columns, rows } = Deno.consoleSize();
-        return { columns: columns || 80, rows: rows || 24 };
-      } catch {
-        return { columns: 80, rows: 24 }; // the window has gone; the end is near
-      }
-    },
-  };
 }

@@ -1,6 +1,6 @@
 /**
  * The chat program: reads flags, chooses between terminal and script, and answers for the exit
- * status: 0 everything succeeded, 1 something failed, 2 wrong flags, 130 interrupted, 143 terminated.
+ * status: 0 everything succeeded, 1 something failed, 2 wrong flags; 128 and a signal's number.
  */
 
 import { FlagError, flagHelp, parseFlags } from "./flags.ts";

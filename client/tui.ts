@@ -71,7 +71,7 @@ export class Tui implements AppView {
     this.#running = true;
     this.#screen.enter();
     this.#options.input.take((input) => this.#onInput(input), () => {
-      this.#options.end("terminated");
+      this.#options.end("SIGHUP");
     });
     this.#tick();
     this.#frames.now();

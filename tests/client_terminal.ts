@@ -42,6 +42,8 @@ export interface TerminalOptions {
   readonly rows?: number;
   readonly args?: readonly string[];
   readonly env?: Record<string, string>;
+  /** A shell command that its output goes to. */
+  readonly pipe?: string;
   /** Where its profiles are; a directory of its own when absent. */
   readonly config?: string;
 }
@@ -69,7 +71,8 @@ export class ClientTerminal implements AsyncDisposable {
     const config = options.config ?? await Deno.makeTempDir({ prefix: "chat-client-" });
     const terminal = new ClientTerminal(socket, config, options.config === undefined);
     const { command, args } = taskCommand("client");
-    const program = [command, ...args, ...options.args ?? []].map(quoted).join(" ");
+    const client = [command, ...args, ...options.args ?? []].map(quoted).join(" ");
+    const program = options.pipe === undefined ? client : `${client} | ${options.pipe}`;
     const env = { XDG_CONFIG_HOME: config, ...options.env };
     const exports = Object.entries(env).map(([name, value]) => `${name}=${quoted(value)}`);
     // It begins once its output is recorded. The status and `stty` prove how the terminal was

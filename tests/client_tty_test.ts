@@ -6,6 +6,8 @@ import { ClientTerminal, type TerminalOptions } from "./client_terminal.ts";
 import { TestServer } from "./server_harness.ts";
 
 const PASSWORD = "correct-horse-battery";
+/** Exit statuses after signals. */
+const STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 /** A server, alice in a terminal talking to her friend bob, and bob as a program. */
 interface Scene extends AsyncDisposable {
@@ -350,8 +352,22 @@ Deno.test("Ctrl-C clears, then asks, then leaves; Ctrl-D leaves; the terminal is
     await killed.sees(/^ online/);
     Deno.kill(await killed.pid(), signal);
     const rows = await killed.sees(/^icanon echo$/);
-    assert(rows.includes(signal === "SIGINT" ? "STATUS 0" : "STATUS 143"), rows.join("\n"));
+    assert(rows.includes(`STATUS ${STATUS[signal]}`), rows.join("\n"));
     assertEquals(await killed.isAlternate(), false);
+  }
+});
+
+Deno.test("a signal during the questions of a login gives the terminal back, and its status is told", async () => {
+  await using server = await TestServer.start();
+  for (const signal of ["SIGTERM", "SIGHUP", "SIGINT"] as const) {
+    await using terminal = await ClientTerminal.start({
+      args: ["--port", String(server.port), "--name", "alice"],
+    });
+    await terminal.sees(/^Password for alice:/);
+    Deno.kill(await terminal.pid(), signal);
+    const rows = await terminal.sees(/icanon echo$/);
+
+    assert(rows.some((row) => row.endsWith(`STATUS ${STATUS[signal]}`)), rows.join("\n"));
   }
 });
 
@@ -589,6 +605,18 @@ Deno.test("--plain says everything in lines, without moving the cursor", async (
   await plain.sees(/^STATUS 0$/);
   // deno-lint-ignore no-control-regex -- escape sequences are what is looked for
   assert(!/\x1b/.test(output), JSON.stringify(output));
+});
+
+Deno.test("a reader of the output that has gone ends the client without a word, and the terminal is as before", async () => {
+  await using at = await scene();
+  await at.terminal.press("C-d");
+  await at.terminal.sees(/^STATUS 0$/);
+  await using piped = await start(at.server, { pipe: "head -2" });
+  await piped.sees(/^Type \/help for commands/);
+  await piped.enter("/help");
+  const rows = await piped.sees(/icanon echo$/);
+
+  assert(!rows.join("\n").includes("BrokenPipe"), rows.join("\n"));
 });
 
 Deno.test("a script on a terminal that has asked for a password runs every line, also those typed with it", async () => {
