@@ -13,10 +13,10 @@ import { freshProfile } from "./fresh_profile.ts";
 import { InputHistory } from "./input_history.ts";
 import { Plain } from "./plain.ts";
 import { configDirectory, Profile, type ProfileData, withoutToken } from "./profile.ts";
-import { asker } from "./prompt.ts";
+import { type Ask, asker } from "./prompt.ts";
 import { Screen, type Terminal } from "./screen.ts";
 import { SIGNAL_STATUS, Signals } from "./signals.ts";
-import { signIn } from "./sign_in.ts";
+import { type NotSignedIn, signIn } from "./sign_in.ts";
 import { stdoutTerminal } from "./stdout_terminal.ts";
 import { TerminalInput } from "./terminal_input.ts";
 import { readTls } from "./tls.ts";
@@ -58,11 +58,17 @@ export async function runInteractive(flags: Flags, env: Env): Promise<number> {
   globalThis.addEventListener("error", restore);
   try {
     if (damaged !== undefined) say(`The profile could not be read; it is now ${damaged}.`);
+    const ask = asker(input, terminal.writeNow);
     let saved: ProfileData | undefined = isFor(data, flags) ? data : undefined;
+    let password = env("CHAT_PASSWORD") || undefined;
+    let draft = "";
     while (true) {
-      const run = await enter(flags, env, profile, saved, asker(input, terminal.writeNow), say);
-      if (run === undefined) return 0;
-      const outcome = await show(run, profile, { input, screen, terminal, signals, isPlain });
+      const hadToken = saved?.token !== undefined;
+      const run = await enter({ flags, password, profile, saved, ask, say });
+      if (run === "left") return 0;
+      if (run === "refused") return 1;
+      const stage = { input, screen, terminal, signals, isPlain, draft };
+      const { outcome, unsent } = await show(run, profile, stage);
       if (outcome === "quit") return 0;
       if (isSignal(outcome)) return SIGNAL_STATUS[outcome];
       if (outcome === "deleted") {
@@ -71,12 +77,29 @@ export async function runInteractive(flags: Flags, env: Env): Promise<number> {
         return 0;
       }
       input.raw(true);
-      say(outcome === "logout" ? "You are logged out." : "The saved login is no longer valid.");
+      if (outcome === "logout") say("You are logged out.");
+      else if (!(await untilEnter(ask))) return 0;
+      draft = outcome === "logout" ? "" : unsent;
+      // It has been tried, or whoever has logged out is not to be logged in again unasked.
+      if (outcome === "logout" || !hadToken) password = undefined;
       saved = (await profile.load()).data;
       if (saved !== undefined) saved = withoutToken(saved);
     }
   } finally {
     restore();
+  }
+}
+
+/**
+ * Waits for Enter alone: what was being typed on the screen must not answer the questions that follow.
+ *
+ * @returns False when the user leaves.
+ */
+async function untilEnter(ask: Ask): Promise<boolean> {
+  while (true) {
+    const question = "The saved login is no longer valid. Press Enter to log in: ";
+    const answer = await ask(question, { secret: true });
+    if (answer === undefined || answer === "") return answer === "";
   }
 }
 
@@ -95,15 +118,20 @@ interface Entered {
   readonly events: EventRelay;
 }
 
+interface Entrance {
+  readonly flags: Flags;
+  /** Tried before one is asked for. */
+  readonly password: string | undefined;
+  readonly profile: Profile;
+  readonly saved: ProfileData | undefined;
+  readonly ask: Ask;
+  readonly say: (text: string) => void;
+}
+
 /** Logs in with the saved token in the background, or asks. */
 async function enter(
-  flags: Flags,
-  env: Env,
-  profile: Profile,
-  saved: ProfileData | undefined,
-  ask: ReturnType<typeof asker>,
-  say: (text: string) => void,
-): Promise<Entered | undefined> {
+  { flags, password, profile, saved, ask, say }: Entrance,
+): Promise<Entered | NotSignedIn> {
   const events = new EventRelay();
   const device = saved?.device ?? crypto.randomUUID();
   const common = {
@@ -128,9 +156,9 @@ async function enter(
     place,
     placeIsGiven: flags.host !== undefined || flags.port !== undefined || saved !== undefined,
     name: flags.name ?? saved?.name,
-    password: env("CHAT_PASSWORD") || undefined,
+    password,
   });
-  if (signedIn === undefined) return undefined;
+  if (typeof signedIn === "string") return signedIn;
   const { client, session } = signedIn;
   const known = saved?.id === session.id
     ? saved
@@ -153,14 +181,16 @@ interface Stage {
   readonly terminal: Terminal;
   readonly signals: Signals;
   readonly isPlain: boolean;
+  /** What was being typed when the login ended. */
+  readonly draft: string;
 }
 
-/** Shows the program until it ends. */
+/** Shows the program until it ends; `unsent` is what was being typed then. */
 async function show(
   { client, saved, events }: Entered,
   profile: Profile,
-  { input, screen, terminal, signals, isPlain }: Stage,
-): Promise<Outcome> {
+  { input, screen, terminal, signals, isPlain, draft }: Stage,
+): Promise<{ readonly outcome: Outcome; readonly unsent: string }> {
   const { promise: ended, resolve: end } = Promise.withResolvers<Outcome>();
   const view = isPlain
     ? new Plain({
@@ -176,6 +206,7 @@ async function show(
       terminal,
       clock: systemClock,
       history: await InputHistory.open(profile.historyFile),
+      draft,
       end,
     });
   const app = new App({ client, clock: systemClock, profile, saved, view });
@@ -200,5 +231,5 @@ async function show(
   await view.stop();
   await client.close(outcome === "quit" ? LEAVE_FLUSH_MS : 0);
   await app.close();
-  return outcome;
+  return { outcome, unsent: view instanceof Tui ? view.draft : "" };
 }

@@ -9,8 +9,8 @@ import type { Session } from "./events.ts";
 import type { Ask } from "./prompt.ts";
 import { safeLine } from "./text.ts";
 
-/** Wrong passwords before the dialogue ends. */
-const MAX_TRIES = 5;
+/** Failed logins before the dialogue ends. */
+const MAX_FAILURES = 5;
 
 /** Host and port of a server. */
 export interface Place {
@@ -39,36 +39,51 @@ export interface SignedIn {
   readonly place: Place;
 }
 
-/** Asks until someone is logged in; undefined when the user leaves. */
-export async function signIn(options: SignInOptions): Promise<SignedIn | undefined> {
-  const { ask, say } = options;
+/** Nobody is logged in: the user has left, or it did not work and is said to be over. */
+export type NotSignedIn = "left" | "refused";
+
+/** Asks until someone is logged in, or the dialogue is over. */
+export async function signIn(options: SignInOptions): Promise<SignedIn | NotSignedIn> {
   const connected = await connectSomewhere(options);
-  if (connected === undefined) return undefined;
+  if (typeof connected === "string") return connected;
   const { client, place } = connected;
+  const session = await logInSomebody(client, options);
+  if (typeof session !== "string") return { client, session, place };
+  await client.close();
+  return session;
+}
+
+async function logInSomebody(
+  client: Client,
+  options: SignInOptions,
+): Promise<Session | NotSignedIn> {
+  const { ask, say } = options;
   let { name, password } = options;
-  for (let tries = 0; tries < MAX_TRIES; tries++) {
+  let failures = 0;
+  while (failures < MAX_FAILURES) {
     name ??= await askName(ask);
     const typed = name === undefined
       ? undefined
       : password ?? await ask(`Password for ${safeLine(name)}: `, { secret: true });
-    if (name === undefined || typed === undefined) break;
+    if (name === undefined || typed === undefined) return "left";
     password = undefined;
     try {
-      return { client, session: await client.login({ name, password: typed }), place };
+      return await client.login({ name, password: typed });
     } catch (error) {
       if (!(error instanceof RequestError || error instanceof ConnectionLost)) throw error;
       say(safeLine(error.message));
+      failures++;
       if (!(error instanceof RequestError) || error.errno !== 1) continue;
     }
     const next = await register(client, options, name, typed);
-    if (next === "left") break;
+    if (next === "left") return "left";
     if (next === "registered") {
-      return { client, session: await client.login({ name, password: typed }), place };
-    }
-    if (next === "another") name = undefined;
+      password = typed;
+      failures = 0;
+    } else if (next === "another") name = undefined;
   }
-  await client.close();
-  return undefined;
+  say("Too many failed attempts.");
+  return "refused";
 }
 
 /** Offers an account after a failed login, which does not tell a wrong name from a wrong password. */
@@ -112,13 +127,13 @@ async function askName(ask: Ask): Promise<string | undefined> {
 
 async function connectSomewhere(
   { ask, say, connect, place, placeIsGiven }: SignInOptions,
-): Promise<{ client: Client; place: Place } | undefined> {
+): Promise<{ client: Client; place: Place } | NotSignedIn> {
   let wanted = place;
   let asked = placeIsGiven;
   while (true) {
     if (!asked) {
       const answer = await ask(`Server [${wanted.host}:${wanted.port}]: `);
-      if (answer === undefined) return undefined;
+      if (answer === undefined) return "left";
       const read = readPlace(answer.trim(), wanted);
       if (read === undefined) {
         say("A server is HOST or HOST:PORT.");
@@ -131,7 +146,7 @@ async function connectSomewhere(
     } catch (error) {
       if (!(error instanceof ConnectionLost || error instanceof OutboxInUse)) throw error;
       say(safeLine(error.message));
-      if (error instanceof OutboxInUse) return undefined;
+      if (error instanceof OutboxInUse) return "refused";
       asked = false;
     }
   }

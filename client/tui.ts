@@ -36,6 +36,8 @@ export interface TuiOptions {
   readonly terminal: Terminal;
   readonly clock: Clock;
   readonly history: InputHistory;
+  /** What is in the input line at first. */
+  readonly draft: string;
   readonly end: (outcome: Outcome) => void;
 }
 
@@ -62,7 +64,12 @@ export class Tui implements AppView {
     this.#screen = options.screen;
     this.#clock = options.clock;
     this.#frames = new FramePacer(options.clock, () => this.#draw());
-    this.#editor = newEditor(options.history.entries);
+    this.#editor = insert(newEditor(options.history.entries), options.draft);
+  }
+
+  /** What is in the input line. */
+  get draft(): string {
+    return this.#editor.text;
   }
 
   /** Takes the screen and the keyboard. */

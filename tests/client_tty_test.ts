@@ -1,7 +1,9 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { MSGID } from "@chat/wire/messages.ts";
 import { join } from "@std/path";
 import { delay } from "@std/async/delay";
 import { type Client, type ClientEvent, connect } from "../client/mod.ts";
+import { PeerListener } from "./client_peer.ts";
 import { ClientTerminal, type TerminalOptions } from "./client_terminal.ts";
 import { TestServer } from "./server_harness.ts";
 
@@ -605,6 +607,53 @@ Deno.test("--plain says everything in lines, without moving the cursor", async (
   await plain.sees(/^STATUS 0$/);
   // deno-lint-ignore no-control-regex -- escape sequences are what is looked for
   assert(!/\x1b/.test(output), JSON.stringify(output));
+});
+
+Deno.test("a session that is revoked while one types costs no line, and asks no password of what is being typed", async () => {
+  using listener = new PeerListener();
+  const starting = ClientTerminal.start({
+    args: ["--port", String(listener.port), "--name", "alice"],
+    env: { CHAT_PASSWORD: PASSWORD },
+  });
+  await using peer = await listener.accept();
+  await peer.logIn();
+  await using terminal = await starting;
+  await terminal.sees(/^ online/);
+  await terminal.type("half a sent");
+  await terminal.input("> half a sent");
+
+  await peer.send({ msgid: MSGID.BYE, errno: 1, errmsg: "the password was changed" });
+  await peer[Symbol.asyncDispose]();
+  await terminal.sees(/^The saved login is no longer valid\. Press Enter to log in:$/);
+  await terminal.enter("ence");
+  const asked = (rows: string[]) => rows.filter((row) => row.includes("Press Enter")).length;
+  await terminal.until((rows) => asked(rows) === 2, "the question once more");
+  await terminal.press("Enter");
+  await using again = await listener.accept();
+  await terminal.sees(/^Password for alice:/);
+  await terminal.enter("another-long-password");
+  const login = await again.logIn();
+  await terminal.sees(/^ online/);
+  await terminal.input("> half a sent");
+
+  assertEquals([login.msgid, login.password], [MSGID.LOGIN, "another-long-password"]);
+});
+
+Deno.test("whoever has logged out is asked for the password, also with CHAT_PASSWORD; five wrong ones are enough", async () => {
+  await using at = await scene();
+  await at.terminal.enter("/logout");
+  await at.terminal.sees(/^You are logged out\./);
+  for (let n = 1; n <= 5; n++) {
+    const asks = (rows: string[]) => rows.filter((row) => row.startsWith("Password for")).length;
+    await at.terminal.until((rows) => asks(rows) === n, `question ${n}`);
+    await at.terminal.enter("wrong");
+    const offers = (rows: string[]) => rows.filter((row) => row.startsWith("Make a new")).length;
+    await at.terminal.until((rows) => offers(rows) === n, `offer ${n}`);
+    await at.terminal.enter("n");
+  }
+
+  await at.terminal.sees(/^Too many failed attempts\.$/);
+  await at.terminal.sees(/^STATUS 1$/);
 });
 
 Deno.test("a reader of the output that has gone ends the client without a word, and the terminal is as before", async () => {
