@@ -11,7 +11,7 @@ import type { Key } from "./keys.ts";
 import { graphemes } from "./text.ts";
 
 /** Longest input, in UTF-16 units: the longest message. */
-const MAX_UNITS = 16_384;
+export const MAX_UNITS = 16_384;
 /** Steps that can be undone. */
 const MAX_UNDO = 200;
 
@@ -61,10 +61,15 @@ export function newEditor(history: readonly string[]): Editor {
   };
 }
 
-/** With text typed or pasted at the cursor. */
+/** Whether there is room for so much more text. */
+export function hasRoom(editor: Editor, text: string): boolean {
+  return editor.text.length + text.length <= MAX_UNITS;
+}
+
+/** With text typed or pasted at the cursor, as much of it as there is room for. */
 export function insert(editor: Editor, text: string): Editor {
   const room = MAX_UNITS - editor.text.length;
-  const fits = text.length <= room ? text : text.slice(0, Math.max(0, room)).toWellFormed();
+  const fits = hasRoom(editor, text) ? text : text.slice(0, Math.max(0, room)).toWellFormed();
   if (fits === "") return editor;
   return replace(editor, editor.cursor, editor.cursor, fits);
 }

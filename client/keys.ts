@@ -32,7 +32,7 @@ const PASTE_START = "\x1b[200~";
 const PASTE_END = "\x1b[201~";
 const FOCUS_IN = "\x1b[I";
 const FOCUS_OUT = "\x1b[O";
-/** Longest paste taken, in UTF-16 units; the rest is dropped. A message has at most 16,384. */
+/** Longest paste kept, in UTF-16 units; it is more than fits a message, which has at most 16,384. */
 const MAX_PASTE_UNITS = 65_536;
 /** How long an Esc may be the beginning of a sequence, in ms. */
 const ESCAPE_MS = 40;

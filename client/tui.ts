@@ -10,7 +10,16 @@ import type { AppView, Outcome } from "./app_view.ts";
 import type { Clock } from "./clock.ts";
 import { parseLine } from "./commands.ts";
 import { complete, type Completion } from "./complete.ts";
-import { cleared, type Editor, insert, newEditor, press, submitted } from "./editor.ts";
+import {
+  cleared,
+  type Editor,
+  hasRoom,
+  insert,
+  MAX_UNITS,
+  newEditor,
+  press,
+  submitted,
+} from "./editor.ts";
 import { FramePacer } from "./frame_pacer.ts";
 import type { InputHistory } from "./input_history.ts";
 import type { Input, Key } from "./keys.ts";
@@ -162,8 +171,7 @@ export class Tui implements AppView {
         return;
       case "paste":
         this.#settle();
-        this.#editor = insert({ ...this.#editor, search: undefined }, input.text);
-        app.typing();
+        this.#paste(app, input.text);
         break;
       case "key":
         this.#onKey(app, input);
@@ -172,6 +180,17 @@ export class Tui implements AppView {
         input satisfies never;
     }
     this.#redraw();
+  }
+
+  /** A part of a text would be sent for the whole: what does not fit is not taken at all. */
+  #paste(app: App, text: string): void {
+    const editor = { ...this.#editor, search: undefined };
+    if (!hasRoom(editor, text)) {
+      this.#hint = `not pasted: with it the message has more than ${MAX_UNITS} characters`;
+      return;
+    }
+    this.#editor = insert(editor, text);
+    app.typing();
   }
 
   /** Ends what only the next key answers. */

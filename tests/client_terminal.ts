@@ -110,7 +110,10 @@ export class ClientTerminal implements AsyncDisposable {
 
   /** Pastes, bracketed as a terminal does it. */
   async paste(text: string): Promise<void> {
-    await this.#tmux(["set-buffer", "--", text]);
+    // tmux takes 16 KiB as an argument, and any size from a file.
+    const file = `${this.#record}.paste`;
+    await Deno.writeTextFile(file, text);
+    await this.#tmux(["load-buffer", file]);
     await this.#tmux(["paste-buffer", "-p"]);
   }
 

@@ -215,6 +215,21 @@ Deno.test("several pasted lines are one message, after looking at them", async (
   assertMatch(rows.join("\n"), /│ first line\n\s+│ second 漢字\n\s+│ {5}third with ␛\[31mcolour␇/);
 });
 
+Deno.test("a paste that fits no message is refused in words, one that just fits is taken", async () => {
+  await using at = await scene();
+  await at.terminal.type("see: ");
+  await at.terminal.input("bob> see:");
+  await at.terminal.paste("x".repeat(16_384));
+  await at.terminal.sees(/^ not pasted: with it the message has more than 16384 characters/);
+  await at.terminal.input("bob> see:");
+  await at.terminal.paste("y".repeat(16_384 - "see: ".length));
+  await at.terminal.sees(/^y{79}$/);
+  await at.terminal.press("Enter");
+
+  const [message] = await received(at.bobEvents, 1);
+  assertEquals(message?.length, 16_384);
+});
+
 Deno.test("Tab completes commands, people and groups, and goes through what is possible", async () => {
   await using at = await scene();
   await at.bob.createGroup("developers");
