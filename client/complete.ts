@@ -4,6 +4,7 @@
 
 import { type ArgKind, COMMAND_LIST, type CommandSpec } from "./command_table.ts";
 import { type Editor, replace } from "./editor.ts";
+import type { Room } from "./directory.ts";
 import { currentOf, type State } from "./state.ts";
 
 /** Options of /set. */
@@ -101,8 +102,8 @@ function argumentAt(text: string, start: number): { index: number; from: number 
 }
 
 function wordsFor(state: State, kind: ArgKind, name: string): string[] {
-  const people = () => peopleOf(state).map((person) => `${quoted(person)} `);
-  const groups = () => [...state.directory.rooms.values()].map((room) => `#${quoted(room.name)} `);
+  const people = () => peopleOf(state).map((person) => `${addressed(person)} `);
+  const groups = () => [...state.directory.rooms.values()].map((room) => `#${grouped(room)} `);
   switch (kind) {
     case "target":
       return [...people(), ...groups()];
@@ -150,16 +151,30 @@ function peopleOf(state: State): string[] {
   return people.map((person) => person.name);
 }
 
-/** A name with a space in it needs quotes as an argument, and one that looks like an id an `@`. */
-function quoted(name: string): string {
-  if (/^[1-9]\d*$/.test(name)) return `@${name}`;
-  return /[\s"]/.test(name) ? `"${name}"` : name;
+/** A person's name as an argument: one that would be read as an id, a group or a mark needs an `@`. */
+function addressed(name: string): string {
+  return `${isNumeral(name) || /^[@#]/.test(name) ? "@" : ""}${spaced(name)}`;
+}
+
+/** A group's name after its `#`; one that would be read as an id is given by its own. */
+function grouped({ id, name }: Room): string {
+  return isNumeral(name) ? String(id) : spaced(name);
+}
+
+function isNumeral(name: string): boolean {
+  return /^[1-9]\d*$/.test(name);
+}
+
+/** A name with a space in it needs quotes as an argument. */
+function spaced(name: string): string {
+  return /\s/.test(name) ? `"${name}"` : name;
 }
 
 function matching(words: readonly string[], typed: string): string[] {
   const lower = typed.toLowerCase();
+  // What stands before a name need not be typed.
   return words.filter((word) =>
-    word.toLowerCase().startsWith(lower) || word.toLowerCase().startsWith(`"${lower}`)
+    ["", '"', "@", '@"'].some((mark) => word.toLowerCase().startsWith(mark + lower))
   );
 }
 

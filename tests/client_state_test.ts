@@ -357,6 +357,26 @@ Deno.test("names with spaces are completed in quotes", () => {
   assertEquals(tab("nothing like this"), "nothing like this");
 });
 
+Deno.test("a completed name means the one whose it is, whatever it looks like", () => {
+  const names = ["@bob", "#devs", "42", 'a"q"b', "@two words"];
+  const people = names.map((name, n) => arrives(message(n + 1, n + 10, { name })));
+  const group = { id: 9, groupname: "7", groupdesc: "", users: [] };
+  const state = run(...people, { type: "group", group });
+  const meant = (typed: string) => {
+    const { text } = complete(state, insert(newEditor([]), typed), undefined, 1).editor;
+    const parsed = parseLine(text, { mode: "interactive", talking: false });
+    if (!parsed?.ok || parsed.invocation.command !== "open") return text;
+    return resolve(state.directory, parsed.invocation.args.who ?? "");
+  };
+  const user = (n: number): Target => ({ kind: "user", id: n + 10 });
+
+  assertEquals(
+    ["/open @b", "/open @#d", "/open 4", "/open a", '/open @"@t'].map(meant),
+    names.map((_, n) => user(n)),
+  );
+  assertEquals(meant("/open #9"), { kind: "group", id: 9 });
+});
+
 // ── the window ──────────────────────────────────────────────────────────────────────────────
 
 const view: View = {
