@@ -20,7 +20,11 @@ const PLAIN = /^[\x20-\x7e]*$/;
 // characters, tags outside emoji, surrogates without a partner.
 const UNSAFE =
   // deno-lint-ignore no-control-regex -- they are what is looked for
-  /[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
+  /[\x00-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
+
+// Soft hyphen, marks of direction, spaces without width; fillers of Hangul, of which terminals draw
+// a width of their own.
+const INVISIBLE = /[\u00ad\u061c\u115f\u1160\u200b\u200e\u200f\u2060\u3164\ufeff\uffa0]/;
 
 /**
  * Text of somebody else, made harmless: control characters become visible pictures, overrides of
@@ -43,9 +47,7 @@ function replacement(char: string): string {
   if (code === 0x09) return TAB;
   if (code < 0x20) return String.fromCharCode(0x2400 + code);
   if (code === 0x7f) return "␡";
-  const invisible = code === 0x061c || code === 0x200b || code === 0x200e || code === 0x200f ||
-    code === 0x2060 || code === 0xfeff;
-  return invisible ? "" : "\ufffd";
+  return INVISIBLE.test(char) ? "" : "\ufffd";
 }
 
 /** Cuts graphemes with towers of combining marks, which would be drawn over other lines. */

@@ -29,6 +29,7 @@ Deno.test("control characters are shown as pictures, tabs as spaces", () => {
   assertEquals(safe("a\x1b[2Jb\x07\tc\x7f"), "a␛[2Jb␇    c␡");
   assertEquals(safe("x\u202ey\u200bz\r\nw"), "x\ufffdyz\nw");
   assertEquals(safe("👨‍👩‍👧 漢 é"), "👨‍👩‍👧 漢 é");
+  assertEquals(safe("a\u00adb\u3164c\u115f\u1160d\uffa0e"), "abcde");
 });
 
 Deno.test("a tower of combining marks is cut", () => {
