@@ -80,6 +80,7 @@ export function parseFlags(
   };
   const given = (name: FlagName): boolean => parsed[name] === true;
   const exec: unknown = parsed["exec"];
+  if (Array.isArray(exec) && exec.includes("")) throw new FlagError("--exec needs a value");
   const ca = text("ca");
   return {
     host: text("host"),

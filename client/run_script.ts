@@ -8,7 +8,7 @@ import { RequestError } from "./errors.ts";
 import type { ClientEvent, Session } from "./events.ts";
 import type { Flags } from "./flags.ts";
 import { asker } from "./prompt.ts";
-import { configDirectory, Profile, type ProfileData } from "./profile.ts";
+import { configDirectory, Profile, type ProfileData, withoutToken } from "./profile.ts";
 import { freshProfile } from "./fresh_profile.ts";
 import { Script } from "./script.ts";
 import { inWords } from "./script_output.ts";
@@ -34,11 +34,12 @@ export async function runScript(
   // The script is made after the client, and before a login brings anything of interest.
   const running: { script?: Script } = {};
   let saving = Promise.resolve();
+  let kept: ProfileData | undefined;
   const remember = (session: Session) => {
     if (profile === undefined || device === undefined) return;
     const base = saved ?? freshProfile(flags, session, device);
-    const data: ProfileData = { ...base, id: session.id, name: session.name, token: session.token };
-    saving = profile.save(data);
+    kept = { ...base, id: session.id, name: session.name, token: session.token };
+    saving = profile.save(kept);
   };
   const onEvent = (event: ClientEvent) => {
     if (event.type === "session") remember(event.session);
@@ -70,6 +71,10 @@ export async function runScript(
   const isIn = await logIn(client, script, flags, saved, password);
   if (isIn) await script.run(flags.exec === undefined ? stdinLines() : listed(flags.exec));
   const allSent = await client.drained(LAST_ACK_MS);
+  // The script has logged out: the token is void.
+  if (kept !== undefined && client.session === undefined) {
+    saving = profile?.save(withoutToken(kept)) ?? saving;
+  }
   stop();
   await client.close();
   await saving;

@@ -190,6 +190,7 @@ export class Script {
         return { group };
       }
       case "who":
+        this.#needSession();
         return whoShown(
           this.#directory,
           invocation.args.who === undefined ? undefined : this.#target(invocation.args.who),
@@ -287,7 +288,13 @@ export class Script {
     await pause(this.#options.clock, Number(forSeconds) * 1000).done;
   }
 
+  /** Before a login nobody is known, which is no answer to who there is. */
+  #needSession(): void {
+    if (this.#client.session === undefined) throw new RequestError(3, "log in first");
+  }
+
   #target(text: string): Target {
+    this.#needSession();
     const target = resolve(this.#directory, text);
     if (target === undefined) {
       throw new RequestError(5, `${text} is no friend, fellow member or group of yours`);

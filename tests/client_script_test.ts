@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertNotMatch } from "@std/assert";
 import { join } from "@std/path";
 import { connect } from "../client/mod.ts";
+import { Profile } from "../client/profile.ts";
 import { ClientProcess } from "./client_process.ts";
 import { TestServer } from "./server_harness.ts";
 
@@ -166,6 +167,7 @@ Deno.test("a wrong flag is named, and the status is 2", async () => {
       [["--port", "many"], "--port many: a port is a number from 1 to 65535"],
       [["--colour"], "--colour is no flag"],
       [["--host"], "--host needs a value"],
+      [["--exec"], "--exec needs a value"],
       [["--profile", "../etc", "--json"], '--profile "../etc"'],
     ] as const
   ) {
@@ -175,6 +177,40 @@ Deno.test("a wrong flag is named, and the status is 2", async () => {
     assertEquals(code, 2, stderr);
     assert(stderr.includes(words), stderr);
   }
+});
+
+Deno.test("who is not logged in is told to, whatever the command", async () => {
+  await using server = await TestServer.start();
+  await using nobody = new ClientProcess({ args: ["--port", String(server.port)] });
+  for (const command of ["/msg bob hello", "/who", "/who bob", "/open bob"]) {
+    await nobody.send(command);
+  }
+  const { code } = await nobody.end();
+
+  const errors = nobody.events.filter((e) => e.event === "error").map((e) => [e.errno, e.error]);
+  assertEquals(errors, Array.from({ length: 4 }, () => [3, "log in first"]));
+  assertEquals(code, 1);
+});
+
+Deno.test("a script that logs out forgets the token, one that leaves keeps it", async () => {
+  await using server = await TestServer.start();
+  const config = await Deno.makeTempDir({ prefix: "chat-client-" });
+  const run = async (command: string) => {
+    await using script = new ClientProcess({
+      args: [
+        ...["--port", String(server.port), "--profile", "p", "--name", "alice", "--register"],
+        ...["--exec", command],
+      ],
+      password: PASSWORD,
+      env: { XDG_CONFIG_HOME: config },
+    });
+    assertEquals((await script.ended()).code, 0);
+    const profile = await Profile.open(join(config, "chat-client"), "p");
+    return typeof (await profile.load()).data?.token;
+  };
+
+  assertEquals([await run("/quit"), await run("/logout")], ["string", "undefined"]);
+  await Deno.remove(config, { recursive: true });
 });
 
 Deno.test("a name is the same name however its accents are typed", async () => {
