@@ -182,6 +182,7 @@ export class AppCommands {
 
   /** Without a server the token is forgotten here; there it expires by itself. */
   async #logOut(): Promise<void> {
+    if (this.#client.state !== "online") return;
     await this.#client.drained(LOGOUT_FLUSH_MS);
     try {
       await this.#client.logout();
@@ -204,6 +205,7 @@ export class AppCommands {
     const ask = (question: string) => this.#view.askSecret(question);
     const old = await ask("The old password: ");
     const fresh = old === undefined ? undefined : await ask("The new password: ");
+    if (fresh === "") return this.#model.notice("The new password is empty.", "error");
     const again = fresh === undefined ? undefined : await ask("The new password once more: ");
     if (old === undefined || fresh === undefined || again === undefined) return;
     if (fresh !== again) return this.#model.notice("The two passwords differ.", "error");
@@ -243,10 +245,13 @@ export class AppCommands {
   }
 
   #who(text: string | undefined): void {
-    const { people, rooms } = this.#model.state.directory;
+    const { directory: { people, rooms }, link } = this.#model.state;
     const shown = (id: number) => {
       const person = people.get(id);
-      return person === undefined ? `user ${id}` : `${person.online ? "●" : "○"} ${person.name}`;
+      if (person === undefined) return `user ${id}`;
+      // While the server is away nobody's presence is known.
+      const mark = link.state !== "online" ? "" : person.online ? "● " : "○ ";
+      return `${mark}${person.name}`;
     };
     if (text === undefined && this.#model.state.current === undefined) {
       const friends = [...people.values()].filter((person) => person.friend);

@@ -79,6 +79,8 @@ export class Plain implements AppView {
   /** Ctrl-C: the terminal has emptied the line already; a second one leaves. */
   interrupted(): void {
     this.#typed = "";
+    // Its echo, ^C, stands where the next line is to begin.
+    this.#options.print("");
     if (this.#leaving) return this.#options.end("quit");
     this.#leaving = true;
     this.#options.print("Ctrl-C again to leave.");
@@ -172,7 +174,10 @@ export class Plain implements AppView {
       }
       case "connection":
         if (event.state === "online") return this.#say("online");
-        if (event.state === "offline") return this.#say(`offline: ${event.reason}`);
+        // Without a reason it is the user's own doing: nothing to be told of.
+        if (event.state === "offline" && event.reason !== "") {
+          return this.#say(`offline: ${event.reason}`);
+        }
         // Said once, not at every attempt.
         if (event.state === "waiting" && before.link.state === "online") {
           return this.#say(`offline: ${event.reason}; trying again`);

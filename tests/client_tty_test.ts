@@ -310,6 +310,21 @@ Deno.test("the server is killed and comes back while one types: the line stays, 
   assertEquals(rows.filter((row) => row.includes("while away 1")).length, 1);
 });
 
+Deno.test("while the server is away nobody is said to be there, and /logout takes no time", async () => {
+  await using at = await scene();
+  await at.server.kill9();
+  await at.terminal.sees(/offline, next try/);
+  await at.terminal.enter("/who");
+  await at.terminal.sees(/^· bob \(\d+\)$/);
+  const sentMs = performance.now();
+  await at.terminal.enter("/logout");
+  await at.terminal.sees(/^You are logged out\./);
+  const tookMs = performance.now() - sentMs;
+  await at.terminal.sees(/^cannot reach/);
+
+  assert(tookMs < 10_000, `${tookMs} ms`);
+});
+
 Deno.test("a second client with the same profile is refused in words", async () => {
   await using at = await scene();
   await using second = await start(at.server, { config: at.terminal.config });
@@ -553,6 +568,12 @@ Deno.test("a password is changed, and an account deleted, without showing a pass
   await at.terminal.enter(next);
   await at.terminal.sees(/^! id or password is invalid/);
   await at.terminal.enter("/passwd");
+  await at.terminal.input("The old password:");
+  await at.terminal.enter(PASSWORD);
+  await at.terminal.input("The new password:");
+  await at.terminal.press("Enter");
+  await at.terminal.sees(/^! The new password is empty\.$/);
+  await at.terminal.enter("/passwd");
   const prompts = [
     ["The old password:", PASSWORD],
     ["The new password:", next],
@@ -620,6 +641,7 @@ Deno.test("--plain says everything in lines, without moving the cursor", async (
   await plain.press("C-c");
 
   await plain.sees(/^STATUS 0$/);
+  assert(!(await plain.output("STATUS 0")).includes("offline: "));
   // deno-lint-ignore no-control-regex -- escape sequences are what is looked for
   assert(!/\x1b/.test(output), JSON.stringify(output));
 });
