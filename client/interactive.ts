@@ -226,10 +226,12 @@ async function show(
   view.start(app);
   events.attach((event) => app.onEvent(event));
   const outcome = await ended;
-  // Whoever sends another one does not want to wait for what follows.
-  signals.release();
+  // A closed window is told twice, by the input's end and by SIGHUP: the second must not cut short
+  // what the first began. Whoever sends another signal does not want to wait.
+  signals.take({ SIGHUP: () => {} });
   await view.stop();
   await client.close(outcome === "quit" ? LEAVE_FLUSH_MS : 0);
   await app.close();
+  signals.release();
   return { outcome, unsent: view instanceof Tui ? view.draft : "" };
 }
