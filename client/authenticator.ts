@@ -160,6 +160,10 @@ export class Authenticator {
       if (message.msgid === MSGID.LOGIN_ACK) return message;
       if (message.msgid === MSGID.ERROR) return { ...message, msgid: MSGID.LOGIN_ACK };
       throw new ConnectionLost(`LOGIN was answered with msgid ${message.msgid}`);
+    } catch (error) {
+      // An answer that came later would log this connection in behind its client's back.
+      socket.close("no answer to the login");
+      throw error;
     } finally {
       if (this.#pending?.req === req) this.#pending = undefined;
     }

@@ -456,6 +456,38 @@ Deno.test("who was refused by token and by login is told that a login is needed,
   assertEquals(needed, [false, true, true, false]);
 });
 
+Deno.test("a login whose answer does not come in time ends its connection, and another one works", async () => {
+  using listener = new PeerListener();
+  const client = await connect({ port: listener.port, clock: hasty, requestTimeoutMs: 50 });
+  await using first = await listener.accept();
+  const login = client.login({ name: "alice", password: "secret" });
+
+  const { req } = await first.next();
+  await assertRejects(() => login, ConnectionLost);
+  const late = first.send({ msgid: MSGID.LOGIN_ACK, errno: 0, id: 1, name: "alice", req })
+    .catch(() => {}); // it has gone
+  await first.closed();
+  await late;
+  const again = client.login({ name: "alice", password: "secret" });
+  await using second = await listener.accept();
+  await second.logIn();
+  await again;
+
+  assertEquals(client.state, "online");
+  await client.close();
+});
+
+Deno.test("a logout that finds nobody logged in is done", async () => {
+  await using at = await scene();
+
+  const leaving = at.client.logout();
+  const { req } = await at.peer.expect(MSGID.LOGOUT);
+  await at.peer.send({ msgid: MSGID.ERROR, errno: 3, errmsg: "log in first", req });
+  await leaving;
+
+  assertEquals([at.client.session, at.client.loginNeeded], [undefined, true]);
+});
+
 Deno.test("a login over a connection that is lost at once is told so at once", async () => {
   // Another thread closes what it accepts while this one is busy: the end is there before the login.
   const source = `
