@@ -19,6 +19,8 @@ export function answerOutcome(submission: Submission, outcome: Outcome, host: Ho
       return acknowledge(submission, message.mid, message.ts, host);
     case "duplicate":
       observeFirst(session, message, outcome.mid, host);
+      // Nobody was pushed it now, and who was to be hinted at by the node that stored it may never be.
+      if (submission.pushed === undefined) hint(message, host);
       return acknowledge(submission, outcome.mid, outcome.ts, host);
     case "try_later":
       host.putOff(session, message.cid, seq);
@@ -41,6 +43,12 @@ export function answerOutcome(submission: Submission, outcome: Outcome, host: Ho
     default:
       return outcome satisfies never;
   }
+}
+
+function hint({ from, toid, groupid }: Message, host: Host): void {
+  const members = host.groups.peek(groupid)?.members ?? [];
+  const users = groupid === 0 ? [toid] : members.filter((user) => user !== from);
+  host.registry.tell({ type: "hints", users });
 }
 
 function acknowledge(

@@ -141,13 +141,15 @@ export class Registry implements Actor<RegistryMessage> {
     }
   }
 
-  async #claim(user: UserId, conn: number, takeover: boolean): Promise<boolean> {
+  async #claim(user: UserId, conn: number, resumes: boolean): Promise<boolean> {
     const { bus, isOpen, isLeft } = this.#ports;
-    const before = this.#places.get(user);
+    const before = this.#places.get(user) ?? 0;
+    // A client that had no answer in time has come again on another connection: the one it has left
+    // takes nobody's place, and keeps none.
+    const takeover = resumes && !isLeft(conn);
+    const isFree = before === 0 || before === conn || (before > 0 && isLeft(before));
     // Its own entry: a worker died between the claim and its answer, and the login is run again.
-    if (before !== undefined && before !== conn && !takeover) return false;
-    // A client that had no answer in time has come again on another connection: that one is to stay.
-    if (takeover && isLeft(conn)) return false;
+    if (!isFree && !takeover) return false;
     const claim = await bus.claim(user, conn, takeover);
     if (!claim.granted) return false;
     if (!isOpen(conn)) {
@@ -157,7 +159,7 @@ export class Registry implements Actor<RegistryMessage> {
     const previous = this.#places.get(user);
     if (previous !== undefined && previous > 0 && previous !== conn) {
       // Two claims at once on this node: the bus knows one node's entry, not which connection.
-      if (!takeover) {
+      if (!takeover && !isLeft(previous)) {
         await bus.announce([{ user, conn: previous }]); // the entry is the first one's again
         return false;
       }

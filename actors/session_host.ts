@@ -93,6 +93,8 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   /** Users logged in here, for what is addressed to a user. */
   readonly #byUser = new Map<UserId, Session>();
   readonly #nodeIndexes = new Map<string, number>();
+  /** Rebuilt sessions of which it is not known yet whether they still hold their users' entries. */
+  readonly #restored = new Set<Session>();
   /** Rebuilt sessions that are told of nobody's coming and going yet. */
   readonly #unwatched = new Set<Session>();
   readonly #out: OutLaneWriter;
@@ -160,7 +162,8 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
         if (m.type === "node") this.#nodeIndexes.set(m.node, m.index);
         this.replica.apply(m);
         if (m.type !== "snapshot") return;
-        for (const session of this.#sessions.values()) this.#endIfReplaced(session);
+        for (const session of this.#restored) this.#endIfReplaced(session);
+        this.#restored.clear();
         this.#rewatchAll();
       },
     }));
@@ -236,7 +239,8 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     session.restore(memo, lastPush, this.clock.now());
     if (session.user === 0) return;
     this.#byUser.set(session.user, session);
-    if (this.replica.complete && this.#endIfReplaced(session)) return;
+    if (!this.replica.complete) this.#restored.add(session);
+    else if (this.#endIfReplaced(session)) return;
     this.startPull(session);
     if (session.v === 1) return;
     this.#unwatched.add(session);

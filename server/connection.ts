@@ -364,7 +364,7 @@ export class Connection {
    * what still comes is read and dropped until the peer closes, or LINGER_MS are over.
    */
   #lastWordSaid(): void {
-    this.#lingering = this.#socket.closeWrite !== undefined && !this.closed;
+    this.#lingering = this.#socket.closeWrite !== undefined && !this.closed && !this.peerEnded;
     this.close("ended_by_session");
     if (!this.#lingering) return;
     this.#cancelLastWord = this.#after(LINGER_MS, () => this.#closeSocket());
@@ -383,6 +383,7 @@ export class Connection {
     const end = () => {
       cancel();
       this.#leave = undefined;
+      if (this.closed || this.#ending) return;
       if (!this.#writing && this.#queue.length === 0) return this.close("peer_closed");
       this.#end("peer_closed");
       this.#closeWhenWritten = true;
@@ -458,7 +459,8 @@ export class Connection {
           this.#write(bytes.subarray(count), push);
           return;
         }
-        if (push > 0) this.#events.onWritten(this, push);
+        // What a v1 client was written after it had ended it may never read: it comes again.
+        if (push > 0 && !(this.peerEnded && this.v === 1)) this.#events.onWritten(this, push);
         if (push === PUSH_CLOSE) this.#lastWordSaid();
         else if (this.#queue.length > 0) this.#writeNext();
         else {

@@ -219,6 +219,48 @@ Deno.test("a peer that hangs up is closed, and half an object is forgotten", asy
   assertEquals([it.frames, it.closed, it.writes], [['{"msgid":14}'], ["peer_closed"], []]);
 });
 
+Deno.test("a peer that has ended is answered first, then closed; a BYE to it waits for nothing", async () => {
+  const answered = open();
+  await answered.comes('{"a":1}');
+  answered.connection.lastSeq = 1;
+  await answered.comes(null);
+  const before = [...answered.closed];
+  answered.connection.queue(encode("answer\n"), 0);
+  answered.connection.flush();
+  answered.connection.finished(1, 0);
+  await microtasks();
+  const told = open();
+  await told.comes('{"a":1}');
+  told.connection.lastSeq = 1;
+  await told.comes(null);
+  told.connection.queue(encode("bye\n"), PUSH_CLOSE);
+  told.connection.flush();
+  told.connection.finished(1, 0);
+  await microtasks();
+
+  assertEquals([before, answered.writes, answered.closed], [[], ["answer\n"], ["peer_closed"]]);
+  assertEquals([told.writes, told.closed, told.socketClosed()], [
+    ["bye\n"],
+    ["ended_by_session"],
+    1,
+  ]);
+});
+
+Deno.test("what a v1 peer is written after it has ended counts as received by nobody", async () => {
+  for (const [v, received] of [[1, []], [2, [7]]] as const) {
+    const it = open({ v });
+    await it.comes('{"a":1}');
+    it.connection.lastSeq = 1;
+    await it.comes(null);
+    it.connection.queue(encode("push\n"), 7);
+    it.connection.flush();
+    it.connection.finished(1, 0);
+    await microtasks();
+
+    assertEquals([it.writes, it.written], [["push\n"], [...received]]);
+  }
+});
+
 Deno.test("reading stops while too many frames are unfinished, and goes on when half of them are", async () => {
   const it = open({ maxUnfinished: 4 });
   await it.comes("{}".repeat(6));

@@ -12,6 +12,7 @@ import {
   TestPeer,
   TestServer,
 } from "./server_harness.ts";
+import { PASSWORD } from "./test_peer.ts";
 
 /** Runs the server with flags that it refuses; what it prints and how it ends. */
 async function refused(...flags: string[]): Promise<{ code: number; text: string }> {
@@ -186,6 +187,58 @@ for (const workers of [0, 1]) {
     assertEquals(answered.sort(), [1, 2, 3, 4]);
   });
 }
+
+Deno.test("a v1 client that hangs up during its login has its offline messages at the next one", async () => {
+  await using server = await TestServer.start();
+  await using alice = await server.connect();
+  await alice.enter("alice");
+  const gone = await server.connect(1);
+  const b = await gone.register("bob");
+  await alice.chat(b, "while away");
+  await gone.send({ msgid: MSGID.LOGIN, id: b, password: PASSWORD });
+  await gone[Symbol.asyncDispose]();
+  await alice.fence();
+
+  await using again = await server.connect(1);
+  const ack = await again.login(b);
+
+  assertEquals([ack.errno, Array.isArray(ack.offlinemsg)], [0, true], JSON.stringify(ack));
+});
+
+Deno.test("who hangs up during a login is not in the way of the next", async () => {
+  await using server = await TestServer.start();
+  await using first = await server.connect();
+  const id = await first.register("alice");
+  for (let n = 0; n < 20; n++) {
+    const gone = await server.connect();
+    await gone.send({ msgid: MSGID.LOGIN, v: 2, id, password: PASSWORD });
+    await gone[Symbol.asyncDispose]();
+
+    await using again = await server.connect();
+    assertEquals((await again.login(id)).errno, 0, `time ${n}`);
+    await again.ask({ msgid: MSGID.LOGOUT });
+  }
+});
+
+Deno.test("a token, a chat and the end of it in one write are taken and answered", async () => {
+  await using server = await TestServer.start();
+  await using first = await server.connect();
+  const id = await first.register("alice");
+  const { token } = await first.login(id);
+  await first[Symbol.asyncDispose]();
+  await using alice = await server.connect();
+
+  await alice.send(
+    { msgid: MSGID.RESUME, v: 2, token },
+    { msgid: MSGID.ONE_CHAT, toid: id, cid: "c", msg: "x" },
+  );
+  await alice.finish();
+  const ack = await alice.expect(MSGID.LOGIN_ACK);
+  const stored = await alice.expect(MSGID.CHAT_ACK);
+  await alice.closed();
+
+  assertEquals([ack.errno, stored.cid], [0, "c"]);
+});
 
 Deno.test("a silent v2 peer gets a PING, then BYE; one that answers stays; v1 is left alone", async () => {
   await using server = await TestServer.start({ flags: ["--heartbeat", "1"] });

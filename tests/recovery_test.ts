@@ -106,6 +106,7 @@ Deno.test("an answer to a worker that has died is not taken by the one after it"
 // ── sessions ────────────────────────────────────────────────────────────────────────────────────
 
 const ANN = 1;
+const BOB = 9;
 
 /** ANN's `n`th message to BOB, stamped at `at`; `prev` is when her previous one was. */
 function message(n: number, at: number, prev = ""): Delivery {
@@ -115,7 +116,7 @@ function message(n: number, at: number, prev = ""): Delivery {
     from: ANN,
     name: "ann",
     ts: NOW + at,
-    toid: 9,
+    toid: BOB,
     groupid: 0,
     msg: `${n}`,
     extra: "",
@@ -246,6 +247,66 @@ Deno.test("a chat that comes before the one put off, however late, is not taken"
     );
     for (const { errno } of errnos) assertEquals(errno, 9);
   }
+});
+
+Deno.test("a chat sent again that is stored has its recipient hinted at: who stored it may be dead", async () => {
+  const { clock } = stoppedClock();
+  const [main, worker, store] = [system(0, clock), system(1, clock), system(100, clock)];
+  const [mainSide, workerSide] = inlinePorts(queueMicrotask);
+  const [storeSide, clientSide] = inlinePorts(queueMicrotask);
+  main.link(1, mainSide);
+  store.link(1, storeSide);
+  worker.link(100, clientSide);
+  const first = { status: "duplicate", mid: midAt(NOW - 5_000), ts: NOW - 5_000 } as const;
+  store.spawn<StoreMessage>("store", () => ({
+    receive(m) {
+      if (m.type !== "append") return m.type === "call" && m.op === "lastMid" ? "" : [];
+      const others = [{ n: m.first, outcome: first }];
+      const answer = {
+        type: "outcomes",
+        run: m.run,
+        stored: [],
+        pending: [],
+        others,
+        generation: 0,
+      };
+      store.ref(1, "sessions").tell(answer);
+    },
+  }));
+  const hinted: unknown[] = [];
+  main.spawn<{ type: string; users?: unknown }>("registry", () => ({
+    receive: (m) => void (m.type === "hints" && hinted.push(m.users)),
+  }));
+  const host = new SessionHost(worker, hostOptions());
+  host.start(worker.link(0, workerSide));
+  const memo = {
+    conn: 64,
+    v: 2,
+    user: ANN,
+    name: "ann",
+    tokenId: "",
+    wantsDelivered: false,
+    wantsTyping: false,
+    refused: undefined,
+  } as const;
+  const chat = JSON.stringify({
+    ...{ msgid: MSGID.ONE_CHAT, toid: BOB, cid: "c1", msg: "again" },
+    at: NOW - 5_000,
+  });
+
+  host.receiveLane({
+    opened: [{ conn: 64, remote: "", memo, lastPush: 0 }],
+    bytes: new TextEncoder().encode(chat),
+    frames: Float64Array.of(64, 1, 0, chat.length),
+    readAt: NOW,
+    written: new Float64Array(),
+    closed: [],
+    time: 0,
+  });
+  for (let n = 0; n < 10; n++) await settled();
+  host.stop();
+
+  assertEquals(hinted, [[BOB]]);
 });
 
 Deno.test("while what waits cannot be read nothing newer goes out", async () => {

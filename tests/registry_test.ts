@@ -29,6 +29,8 @@ class Entries {
 /** One node's registry with two workers' replicas, and what it said to whom. */
 class Node {
   readonly open = new Set<number>();
+  /** Open, and nobody at the other end. */
+  readonly left = new Set<number>();
   readonly evicted: number[] = [];
   readonly hinted: { worker: number; users: readonly number[] }[] = [];
   readonly toPeers: { to: NodeId | undefined; message: PeerMessage }[] = [];
@@ -83,7 +85,7 @@ class Node {
     this.registry = new Registry(main, {
       bus,
       isOpen: (at) => this.open.has(at),
-      isLeft: () => false,
+      isLeft: (at) => this.left.has(at),
       toPeer: (to, message) => this.toPeers.push({ to, message }),
       workers: () => workers,
       later: queueMicrotask,
@@ -228,6 +230,22 @@ Deno.test("who leaves while another node states to have them is there, not gone"
 
   await node.tell({ type: "peer", from: "m", message: { t: "changes", seq: 2, list: [7, -1] } });
   assertEquals(node.place(7), 0);
+});
+
+Deno.test("a connection that its client has left takes no place, and keeps none", async () => {
+  const node = new Node("n");
+  await node.login(7, conn(1));
+  node.left.add(conn(2));
+  const taken = await node.login(7, conn(2), true);
+  const before = node.place(7);
+  node.left.add(conn(1));
+  const entered = await node.login(7, conn(3));
+  await node.close(conn(1));
+
+  assertEquals([taken, before, entered, node.place(7)], [false, conn(1), true, conn(3)]);
+  assertEquals(node.evicted, [conn(1)]);
+  node.left.add(conn(9));
+  assertEquals(await node.login(8, conn(9), true), true); // where nobody is it may enter
 });
 
 Deno.test("a claim whose answer comes after the word of a later one gives way", async () => {
