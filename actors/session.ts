@@ -13,7 +13,7 @@ import type { Delivery } from "./delivery.ts";
 import { MAX_RESENT_MS, midAt } from "./hlc.ts";
 import type { Refused, SessionMemo } from "./lane.ts";
 import { Mailbox, type Turn } from "./mailbox.ts";
-import { OpenFrames } from "./open_frames.ts";
+import { MAX_FRAMES, OpenFrames } from "./open_frames.ts";
 import type { GroupId, Message, Mid, UserId } from "./ports.ts";
 
 /** What a session does to the world; the host implements it. */
@@ -30,8 +30,6 @@ export interface Outlet {
 const MAX_HELD = 256;
 /** Conversations whose last message is remembered; an older one costs a read when it goes on. */
 const MAX_FOLLOWED = 512;
-/** Frames of one session that wait for its turn. The main thread stops reading well before. */
-export const MAX_FRAMES = 4_096;
 /**
  * A message stamped longer ago than this is committed or refused, ms: twice the longest time a store
  * may take to answer, after the earliest that one may be stamped.

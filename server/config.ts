@@ -5,7 +5,7 @@
 
 import { parseArgs } from "@std/cli/parse-args";
 import { MAX_FRAME_BYTES } from "@chat/wire/limits.ts";
-import { MAX_FRAMES } from "../actors/session.ts";
+import { MAX_FRAMES } from "../actors/open_frames.ts";
 import { envName, type FlagName, FLAGS } from "./flags.ts";
 import {
   choice,

@@ -127,8 +127,6 @@ export class Connection {
   /** When the write in hand last got on. */
   #wroteAt = 0;
   #ending = false;
-  /** The peer has ended, and what it is owed is on its way. */
-  #closeWhenWritten = false;
   /** Closed but for the socket, which is read to its end. */
   #lingering = false;
   /** Says BYE; set while frames in hand are finished before it. */
@@ -386,7 +384,6 @@ export class Connection {
       if (this.closed || this.#ending) return;
       if (!this.#writing && this.#queue.length === 0) return this.close("peer_closed");
       this.#end("peer_closed");
-      this.#closeWhenWritten = true;
       this.flush();
     };
     const cancel = this.#after(LAST_FRAMES_MS, end);
@@ -465,7 +462,8 @@ export class Connection {
         else if (this.#queue.length > 0) this.#writeNext();
         else {
           this.#writing = false;
-          if (this.#closeWhenWritten) this.close("peer_closed");
+          // A BYE would have been the last: that is all a peer that has ended is owed.
+          if (this.#ending && this.peerEnded) this.close("peer_closed");
         }
       },
       () => this.close("write_failed"),

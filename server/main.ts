@@ -64,7 +64,7 @@ async function serve(config: Config, log: ProgramLog): Promise<void> {
   using _data = config.mysql === undefined ? await takeDataDir(config.data) : undefined;
   const bus = await openBus(config, newNodeId());
   const onFatal = (text: string) => void log.flushed(FLUSH_MS).then(() => stopWith(text));
-  const node = await startNode(config, { log, bus, onFatal, droppedLines: () => log.dropped() });
+  const node = await startNode(config, { log, bus, onFatal });
   const http = serveHttp(config.host, config.httpPort, {
     problem: () => node.problem(),
     metrics: () => node.metrics(),

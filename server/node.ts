@@ -22,7 +22,7 @@ import { AdminOperations } from "./admin/operations.ts";
 import type { Config } from "./config.ts";
 import { Gateway } from "./gateway.ts";
 import { InlineSessions } from "./inline.ts";
-import type { Log } from "./log.ts";
+import type { ProgramLog } from "./log.ts";
 import { type MeteredThread, Metrics } from "./metrics.ts";
 import { meterNode } from "./node_meter.ts";
 import { Readiness } from "./readiness.ts";
@@ -64,10 +64,8 @@ export interface ChatNode {
 
 /** What a node is started with besides its configuration. */
 export interface NodeParts {
-  readonly log: Log;
+  readonly log: ProgramLog;
   readonly bus: BusPort;
-  /** Lines of the log that could not be written. */
-  readonly droppedLines?: () => number;
   /** The node cannot go on. */
   readonly onFatal: (text: string) => void;
 }
@@ -184,7 +182,7 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
     ...{ system, pool, gateway, bus, threads, readiness },
     registry: registryActor,
     bridge: bridgeActor,
-    droppedLines: parts.droppedLines ?? (() => 0),
+    droppedLines: () => log.dropped(),
   });
   const killWorker = (index: number) => threads.kill(workerThread(index));
   const passwords = passwordThreads.map((t) => system.ref<PasswordMessage>(t, "passwords"));

@@ -10,7 +10,7 @@ const EVERY_MS = 10_000;
  * Checks at once and then all the time; a change is worth a line.
  * @returns Ends it.
  */
-export function watchReadiness(readiness: Readiness, log: Log, everyMs = EVERY_MS): () => void {
+export function watchReadiness(readiness: Readiness, log: Log): () => void {
   let known: string | undefined;
   let since = 0;
   let ended = false;
@@ -27,7 +27,7 @@ export function watchReadiness(readiness: Readiness, log: Log, everyMs = EVERY_M
     }
     known = problem;
   };
-  const timer = setInterval(look, everyMs); // never rejects
+  const timer = setInterval(look, EVERY_MS); // never rejects
   void look();
   return () => {
     ended = true;

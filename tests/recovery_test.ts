@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { HybridClock, midAt } from "../actors/hlc.ts";
-import type { InLane, OutLane } from "../actors/lane.ts";
+import type { InLane, OutLane, SessionMemo } from "../actors/lane.ts";
 import { inlinePorts, Link } from "../actors/link.ts";
 import type { BusPort, Claim, Clock, Message } from "../actors/ports.ts";
 import { PresenceWatch } from "../actors/presence.ts";
@@ -107,6 +107,23 @@ Deno.test("an answer to a worker that has died is not taken by the one after it"
 
 const ANN = 1;
 const BOB = 9;
+
+/** Gives a host ANN's restored session and a frame of hers, in one turn. */
+function annSends(host: SessionHost, seq: number, text: string, refused?: SessionMemo["refused"]) {
+  const memo = {
+    ...{ conn: 64, user: ANN, name: "ann", tokenId: "" },
+    ...{ v: 2 as const, wantsDelivered: false, wantsTyping: false, refused },
+  };
+  host.receiveLane({
+    opened: [{ conn: memo.conn, remote: "", memo, lastPush: 0 }],
+    bytes: new TextEncoder().encode(text),
+    frames: Float64Array.of(memo.conn, seq, 0, text.length),
+    readAt: NOW,
+    written: new Float64Array(),
+    closed: [],
+    time: 0,
+  });
+}
 
 /** ANN's `n`th message to BOB, stamped at `at`; `prev` is when her previous one was. */
 function message(n: number, at: number, prev = ""): Delivery {
@@ -216,26 +233,7 @@ Deno.test("a chat that comes before the one put off, however late, is not taken"
     const host = new SessionHost(worker, hostOptions());
     host.start(worker.link(0, workerSide));
     const chat = JSON.stringify({ msgid: MSGID.ONE_CHAT, toid: 2, cid: "c2", msg: "later" });
-    const memo = {
-      conn: 64,
-      v: 2,
-      user: 1,
-      name: "alice",
-      tokenId: "",
-      wantsDelivered: false,
-      wantsTyping: false,
-      refused: { cid: "c1", seq: 1, until },
-    } as const;
-
-    host.receiveLane({
-      opened: [{ conn: 64, remote: "", memo, lastPush: 0 }],
-      bytes: new TextEncoder().encode(chat),
-      frames: Float64Array.of(64, 2, 0, chat.length),
-      readAt: NOW,
-      written: new Float64Array(),
-      closed: [],
-      time: 0,
-    });
+    annSends(host, 2, chat, { cid: "c1", seq: 1, until });
     await settled();
     host.stop();
 
@@ -279,30 +277,9 @@ Deno.test("a chat sent again that is stored has its recipient hinted at: who sto
   }));
   const host = new SessionHost(worker, hostOptions());
   host.start(worker.link(0, workerSide));
-  const memo = {
-    conn: 64,
-    v: 2,
-    user: ANN,
-    name: "ann",
-    tokenId: "",
-    wantsDelivered: false,
-    wantsTyping: false,
-    refused: undefined,
-  } as const;
-  const chat = JSON.stringify({
-    ...{ msgid: MSGID.ONE_CHAT, toid: BOB, cid: "c1", msg: "again" },
-    at: NOW - 5_000,
-  });
+  const again = { msgid: MSGID.ONE_CHAT, toid: BOB, cid: "c1", msg: "again", at: NOW - 5_000 };
 
-  host.receiveLane({
-    opened: [{ conn: 64, remote: "", memo, lastPush: 0 }],
-    bytes: new TextEncoder().encode(chat),
-    frames: Float64Array.of(64, 1, 0, chat.length),
-    readAt: NOW,
-    written: new Float64Array(),
-    closed: [],
-    time: 0,
-  });
+  annSends(host, 1, JSON.stringify(again));
   for (let n = 0; n < 10; n++) await settled();
   host.stop();
 
