@@ -141,8 +141,9 @@ function processesOf(text: string): string[] {
       const command = Deno.readTextFileSync(`/proc/${name}/cmdline`).replaceAll("\0", " ");
       if (command.includes(text)) found.push(`${name} ${command}`);
     } catch (error) {
+      // ESRCH, when it ends between the opening and the reading, has no class and no code of its own.
       const gone = error instanceof Deno.errors.NotFound ||
-        (error instanceof Error && "code" in error && error.code === "ESRCH");
+        (error instanceof Error && /^No such process\b/.test(error.message));
       if (!gone) throw error;
     }
   }
