@@ -315,6 +315,10 @@ Deno.test("--max-store-queue: who never sends again (v1) is read no further inst
     await from.enter(`from${n}`);
     return { from, to, id: await to.enter(`to${n}`) };
   }));
+  for (const { from, to, id } of pairs) {
+    await from.send({ msgid: MSGID.ONE_CHAT, to: id, msg: "warm" }); // later ones need no read first
+    await to.expect(MSGID.ONE_CHAT);
+  }
   const lock = new DatabaseSync(`${server.data}/chat.db`);
   lock.exec("BEGIN IMMEDIATE");
   const sending = pairs.map(async ({ from, id }, n) => {
