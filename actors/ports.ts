@@ -254,8 +254,11 @@ export interface Place {
 
 /** What became of a claim on a user's online entry. */
 export type Claim =
-  /** The entry is ours. `previous` held it (only with `takeover`) and must be told to go. */
-  | { readonly granted: true; readonly previous: Place | undefined }
+  /**
+   * The entry is ours. `previous` held it (only with `takeover`) and must be told to go. `unanswered`:
+   * the bus is away, and nobody knows whether another node holds it.
+   */
+  | { readonly granted: true; readonly previous: Place | undefined; readonly unanswered?: true }
   /** A live session holds it. */
   | { readonly granted: false };
 
@@ -292,12 +295,14 @@ export interface BusPort {
   broadcast(text: string): void;
   /**
    * Takes a user's online entry, cluster-wide and atomically. An entry of a dead node is void.
-   * While the bus is away the claim is granted from what this node knows, and repaired later.
-   * Never rejects.
+   * While the bus is away the claim is granted `unanswered`, and repaired later. Never rejects.
    */
   claim(user: UserId, conn: number, takeover: boolean): Promise<Claim>;
-  /** Gives the entry up if it is still this connection's (compare-and-delete). */
-  release(user: UserId, conn: number): void;
+  /**
+   * Gives the entry up if it is still this connection's (compare-and-delete). Resolves once others
+   * may claim it; no later than a claim would when the bus is away. Never rejects.
+   */
+  release(user: UserId, conn: number): Promise<void>;
   /** Writes the entries of all users online here again, after a reset. Resolves when done. */
   announce(entries: readonly { user: UserId; conn: number }[]): Promise<void>;
   /** Undefined when envelopes get through, else what is wrong. */

@@ -23,7 +23,7 @@ export type RegistryMessage =
     /** Take it from whoever holds it (RESUME). */
     readonly takeover: boolean;
   }
-  /** LOGOUT: the user's entry goes, if it is this connection's. */
+  /** LOGOUT: the user's entry goes, if it is this connection's. Answered once it has. */
   | { readonly type: "release"; readonly user: UserId; readonly conn: number }
   /** A connection has closed. */
   | { readonly type: "closed"; readonly conn: number }
@@ -121,7 +121,8 @@ export class Registry implements Actor<RegistryMessage> {
         return this.#release(m.user, m.conn);
       case "closed": {
         const user = this.#users.get(m.conn);
-        return user === undefined ? undefined : this.#release(user, m.conn);
+        if (user !== undefined) void this.#release(user, m.conn);
+        return;
       }
       case "hints":
         return this.#hints(m.users);
@@ -147,13 +148,14 @@ export class Registry implements Actor<RegistryMessage> {
     // A client that had no answer in time has come again on another connection: the one it has left
     // takes nobody's place, and keeps none.
     const takeover = resumes && !isLeft(conn);
-    const isFree = before === 0 || before === conn || (before > 0 && isLeft(before));
     // Its own entry: a worker died between the claim and its answer, and the login is run again.
-    if (!isFree && !takeover) return false;
+    if (before > 0 && before !== conn && !takeover && !isLeft(before)) return false;
     const claim = await bus.claim(user, conn, takeover);
     if (!claim.granted) return false;
-    if (!isOpen(conn)) {
-      bus.release(user, conn);
+    // Of a user on another node the bus may know already that they have left there. Only the bus.
+    const isGuess = claim.unanswered === true && before < 0 && !takeover;
+    if (isGuess || !isOpen(conn)) {
+      void bus.release(user, conn);
       return false;
     }
     const previous = this.#places.get(user);
@@ -176,11 +178,12 @@ export class Registry implements Actor<RegistryMessage> {
     return this.#users.get(conn) === user;
   }
 
-  #release(user: UserId, conn: number): void {
+  #release(user: UserId, conn: number): void | Promise<void> {
     if (this.#users.get(conn) !== user) return;
     this.#users.delete(conn);
-    this.#ports.bus.release(user, conn);
+    const released = this.#ports.bus.release(user, conn);
     if (this.#places.get(user) === conn) this.#notHere(user);
+    return released;
   }
 
   #evict(conn: number): void {
@@ -241,7 +244,7 @@ export class Registry implements Actor<RegistryMessage> {
       case "evict": {
         if (this.#users.get(m.conn) !== m.user) return;
         this.#evict(m.conn);
-        this.#ports.bus.release(m.user, m.conn); // the bus forgets it; the newer entry stays
+        void this.#ports.bus.release(m.user, m.conn); // the bus forgets it; the newer entry stays
         if (this.#places.get(m.user) === m.conn) this.#notHere(m.user);
         return;
       }
@@ -294,7 +297,7 @@ export class Registry implements Actor<RegistryMessage> {
     const place = this.#places.get(user) ?? 0;
     if (place !== conn) { // it closed, or came again, meanwhile: the claim was not for that
       if (!granted) return;
-      bus.release(user, conn);
+      void bus.release(user, conn);
       if (place > 0) await bus.announce([{ user, conn: place }]);
       return;
     }

@@ -66,6 +66,8 @@ export interface HostOptions {
 /** Every session is checked for pending rows about this often, ms, spread over the interval. */
 const CHECK_EVERY_MS = 60_000;
 const CHECK_TICK_MS = 1_000;
+/** Longest wait for an online entry to be given up, ms: above the bus adapter's own (1 s). */
+const RELEASE_MS = 3_000;
 /** Appends without an outcome, in this worker, from which on v1 senders are slowed down too. */
 const SLOW_ABOVE = 4_000;
 /** Groups larger than this bring no presence of members that join while a session is on. */
@@ -458,11 +460,16 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     this.#system.ref<BridgeMessage>(0, "bridge").tell({ type: "broadcast", text });
   }
 
-  leave(session: Session): void {
+  async leave(session: Session): Promise<void> {
     const { user, conn } = session;
     this.#forget(session);
     session.end();
-    if (user !== 0) this.registry.tell({ type: "release", user, conn });
+    if (user === 0) return;
+    try {
+      await this.registry.ask<void>({ type: "release", user, conn }, RELEASE_MS);
+    } catch (error) {
+      this.#options.log("online entry of a user who has left", error, conn);
+    }
   }
 
   /** Sends BYE, then has the main thread close the connection. */

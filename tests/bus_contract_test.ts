@@ -98,7 +98,7 @@ Deno.test("the local bus grants every claim and is never away", async () => {
   assertEquals(await bus.claim(1, 1, false), { granted: true, previous: undefined });
   bus.broadcast("nobody hears");
   bus.send("nobody", "hears");
-  bus.release(1, 1);
+  void bus.release(1, 1);
   await bus.announce([{ user: 1, conn: 2 }]);
 
   assertEquals(bus.problem(), undefined);

@@ -23,7 +23,7 @@ export const Command = z.discriminatedUnion("do", [
   z.object({ do: z.literal("send"), to: z.string(), text: z.string() }),
   z.object({ do: z.literal("broadcast"), text: z.string() }),
   z.object({ do: z.literal("claim"), ask: z.number(), ...entry.shape, takeover: z.boolean() }),
-  z.object({ do: z.literal("release"), ...entry.shape }),
+  z.object({ do: z.literal("release"), ask: z.number(), ...entry.shape }),
   z.object({ do: z.literal("announce"), ask: z.number(), entries: z.array(entry) }),
 ]);
 /** See the schema. */
@@ -63,7 +63,8 @@ async function main(): Promise<void> {
         return emit({ on: "answer", ask: command.ask, claim });
       }
       case "release":
-        return bus.release(command.user, command.conn);
+        await bus.release(command.user, command.conn);
+        return emit({ on: "answer", ask: command.ask });
       case "announce":
         await bus.announce(command.entries);
         return emit({ on: "answer", ask: command.ask });

@@ -116,7 +116,9 @@ export class BusProcess implements Member {
         assert(claim);
         return claim;
       },
-      release: (user, conn) => void this.#tell({ do: "release", user, conn }),
+      release: async (user, conn) => {
+        await this.#ask({ do: "release", ask: this.#asks++, user, conn });
+      },
       announce: async (entries) => {
         await this.#ask({ do: "announce", ask: this.#asks++, entries: [...entries] });
       },
@@ -189,7 +191,7 @@ export class BusProcess implements Member {
       case "answer":
         // JSON has no undefined.
         this.#answers.get(event.ask)?.(
-          event.claim?.granted ? { granted: true, previous: event.claim.previous } : event.claim,
+          event.claim?.granted ? { ...event.claim, previous: event.claim.previous } : event.claim,
         );
         this.#answers.delete(event.ask);
         return;

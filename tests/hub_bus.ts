@@ -227,12 +227,12 @@ class HubNode implements BusPort {
     else this.#claiming.delete(user);
     if (claim?.granted === false && this.#held.get(user) === conn) this.#held.delete(user);
     if (claim === undefined) this.#doubt(); // the entry may be missing: a reset repairs it
-    return claim ?? { granted: true, previous: undefined };
+    return claim ?? { granted: true, previous: undefined, unanswered: true };
   }
 
-  release(user: UserId, conn: number): void {
+  async release(user: UserId, conn: number): Promise<void> {
     if (this.#held.get(user) === conn) this.#held.delete(user);
-    this.#command(() => {
+    await this.#ask(() => {
       const place = this.#hub.online.get(user);
       if (place?.node === this.node && place.conn === conn) this.#hub.online.delete(user);
     });

@@ -420,7 +420,7 @@ function registry(holder: { conn: number | undefined }): {
       holder.conn = conn;
       return Promise.resolve({ granted: true, previous: undefined });
     },
-    release: () => {},
+    release: () => Promise.resolve(),
     announce: () => Promise.resolve(),
     problem: () => undefined,
     close: () => Promise.resolve(),

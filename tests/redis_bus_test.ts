@@ -14,6 +14,7 @@ const LEASE_MS = 500;
 /** From the end of an outage until envelopes get through: the longest pause, and a beat. */
 const RECOVERY_MS = 10_000;
 const GRANTED: Claim = { granted: true, previous: undefined };
+const UNANSWERED: Claim = { ...GRANTED, unanswered: true };
 
 interface Here extends Member {
   readonly bus: RedisBus;
@@ -108,7 +109,7 @@ Deno.test("the Redis bus survives a Redis that is killed and comes back empty", 
   await bench.redis.kill9();
   await until(() => !soundly(a) && !soundly(b), 2_000, "the loss is seen");
   const askedAt = performance.now();
-  assertEquals(await b.bus.claim(2, 1, false), GRANTED);
+  assertEquals(await b.bus.claim(2, 1, false), UNANSWERED);
   assert(performance.now() - askedAt <= 1_000, "a claim without Redis takes too long");
   a.bus.broadcast("to nobody");
   assert(a.bus.counters.dropped > 0);
@@ -198,7 +199,7 @@ Deno.test("a connection that goes silent is replaced, and claims do not wait for
   const askedAt = performance.now();
   const claim = a.bus.claim(1, 1, false);
   await until(() => !soundly(a), 2_000, "the silence is seen");
-  assertEquals(await claim, GRANTED);
+  assertEquals(await claim, UNANSWERED);
   assert(performance.now() - askedAt <= 1_200, "a claim takes too long");
   await until(() => b.seen.downs.length > 0, 4 * LEASE_MS, "others take it for dead");
 
@@ -304,7 +305,7 @@ Deno.test("a node that was stopped past its lease resets and takes nothing back"
   sleeper.signal("SIGCONT");
   await until(() => sleeper.seen.resets > 0, 2_000, "it is told to reset");
   await sleeper.bus.announce([{ user: 1, conn: 1 }, { user: 2, conn: 1 }]);
-  sleeper.bus.release(1, 1);
+  void sleeper.bus.release(1, 1);
 
   await talk(a, sleeper);
   assertEquals(await bench.view.entries("chat:"), new Map([[1, "a:9"], [2, "sleeper:1"]]));
@@ -337,7 +338,7 @@ Deno.test("envelopes get through a Redis that refuses writes, and problem() says
   await bench.view.call("CONFIG", "SET", "min-replicas-to-write", 1);
   await until(() => !soundly(a), 2_000, "the refusal is seen");
   assertMatch(a.bus.problem() ?? "", /refuses to write: .*NOREPLICAS/);
-  assertEquals(await a.bus.claim(1, 1, false), GRANTED);
+  assertEquals(await a.bus.claim(1, 1, false), UNANSWERED);
   await talk(a, b, 1_000);
 
   await bench.view.call("CONFIG", "SET", "min-replicas-to-write", 0);
@@ -351,7 +352,7 @@ Deno.test("a claim that Redis refuses is granted, and made good after a reset", 
   const a = await bench.join("a");
 
   await bench.view.call("SET", "chat:online", "no hash");
-  assertEquals(await a.bus.claim(1, 1, false), GRANTED);
+  assertEquals(await a.bus.claim(1, 1, false), UNANSWERED);
   await bench.view.call("DEL", "chat:online");
   await until(() => a.seen.resets > 0, 4 * LEASE_MS, "it is told to reset");
   await a.bus.announce([{ user: 1, conn: 1 }]);
@@ -370,7 +371,7 @@ Deno.test("a release that Redis never got is made good by announce", async () =>
   proxy.refuse();
   proxy.cut();
   await until(() => !soundly(a), 2_000, "the loss is seen");
-  a.bus.release(1, 1);
+  void a.bus.release(1, 1);
   proxy.heal();
   await until(() => a.seen.resets > 0, RECOVERY_MS, "it is told to reset");
   await a.bus.announce([{ user: 2, conn: 2 }]);

@@ -18,7 +18,7 @@ class Entries {
 
   claim(user: UserId, place: Place, takeover: boolean): Claim {
     const held = this.map.get(user);
-    if (this.away) return { granted: true, previous: undefined };
+    if (this.away) return { granted: true, previous: undefined, unanswered: true };
     const own = held?.node === place.node;
     if (held !== undefined && !own && !takeover) return { granted: false };
     this.map.set(user, place);
@@ -71,6 +71,7 @@ class Node {
       release: (user, at) => {
         const held = entries.map.get(user);
         if (held?.node === id && held.conn === at) entries.map.delete(user);
+        return Promise.resolve();
       },
       announce: (list) => {
         for (const { user, conn: at } of list) {
@@ -216,6 +217,22 @@ Deno.test("a dead node's users are offline at once, those who came here since ar
   assertEquals(node.toPeers.at(-1)?.to, undefined);
   await node.tell({ type: "node_down", node: "m" });
   assertEquals([node.place(1), node.place(2)], [conn(5), 0]);
+});
+
+Deno.test("who has left another node may come here before that node's word does", async () => {
+  const node = new Node("n");
+  const list = [7, 0];
+  await node.tell({ type: "peer", from: "m", message: { t: "snapshot", seq: 1, list } });
+  node.entries.map.set(7, { node: "m", conn: conn(1) });
+  assertEquals(await node.login(7, conn(5)), false, "still there");
+
+  node.entries.map.delete(7);
+  node.entries.away = true;
+  assertEquals(await node.login(7, conn(6)), false, "there, as far as anybody can tell");
+  node.entries.away = false;
+  assertEquals(await node.login(7, conn(7)), true);
+  await node.tell({ type: "peer", from: "m", message: { t: "changes", seq: 2, list: [7, -1] } });
+  assertEquals([node.place(7), node.entries.map.get(7)?.conn], [conn(7), conn(7)]);
 });
 
 Deno.test("who leaves while another node states to have them is there, not gone", async () => {

@@ -16,7 +16,7 @@ export function createLocalBus(node: NodeId): BusPort {
     send: () => {},
     broadcast: () => {},
     claim: () => GRANTED,
-    release: () => {},
+    release: () => Promise.resolve(),
     announce: () => Promise.resolve(),
     problem: () => undefined,
     close: () => Promise.resolve(),

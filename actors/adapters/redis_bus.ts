@@ -178,8 +178,8 @@ export class RedisBus implements BusPort {
     return this.#online.claim(user, conn, takeover);
   }
 
-  release(user: UserId, conn: number): void {
-    this.#online.release(user, conn);
+  release(user: UserId, conn: number): Promise<void> {
+    return this.#online.release(user, conn);
   }
 
   async announce(entries: readonly { user: UserId; conn: number }[]): Promise<void> {

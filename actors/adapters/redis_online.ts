@@ -31,7 +31,7 @@ export interface OnlineOptions {
   readonly onDoubt: () => void;
 }
 
-const GRANTED: Claim = { granted: true, previous: undefined };
+const UNANSWERED: Claim = { granted: true, previous: undefined, unanswered: true };
 
 /** Entries of this node's users. */
 export class OnlineEntries {
@@ -58,24 +58,25 @@ export class OnlineEntries {
     const answer = pair &&
       await within(this.#ask(pair, user, conn, takeover), this.#options.claimMs);
     if (answer === undefined) {
-      // Whatever went wrong, the user is let in: announce writes the entry, and the registry's own
-      // map finds out about a second session.
+      // Whatever went wrong, the user may be let in: announce writes the entry, and the registry's
+      // own map finds out about a second session.
       this.#unanswered++;
       this.#options.onDoubt();
-      return GRANTED;
+      return UNANSWERED;
     }
     if (!answer.granted && this.#held.get(user) === conn) this.#held.delete(user);
     return answer;
   }
 
   /** As `BusPort.release`. */
-  release(user: UserId, conn: number): void {
+  async release(user: UserId, conn: number): Promise<void> {
     if (this.#held.get(user) === conn) this.#held.delete(user);
-    const { node, names, pair, onDoubt } = this.#options;
+    const { node, names, pair, claimMs, onDoubt } = this.#options;
     // If it fails, the announce after a reset deletes the entry.
     const used = pair();
-    if (used) used.run(RELEASE, [names.online], [user, `${node}:${conn}`]).catch(onDoubt);
-    else onDoubt();
+    if (!used) return onDoubt();
+    const released = used.run(RELEASE, [names.online], [user, `${node}:${conn}`]);
+    await within(released.then(() => {}, onDoubt), claimMs);
   }
 
   /**

@@ -107,9 +107,10 @@ export const deleteAccount: Handler<DeleteAccount> = async (session, m, host) =>
   const { user } = session;
   await proveAgain(session, m.password, host);
   const groups = await host.store.call("deleteUser", user);
-  host.leave(session);
+  const left = host.leave(session);
   host.remember(session);
   for (const group of groups) host.groupChanged(group);
+  await left;
   host.reply(session, { msgid: MSGID.OK, ...echo(m) });
   host.close(session, "WRONG_CREDENTIALS", "the account is deleted");
 };
@@ -149,8 +150,9 @@ export const logout: Handler<Logout> = async (session, m, host) => {
   const { user, tokenId } = session;
   if (tokenId !== "") await host.store.call("revokeToken", user, tokenId);
   if (session.closed || session.user !== user) return; // another connection took its place
-  host.leave(session);
+  const left = host.leave(session);
   host.remember(session);
+  await left; // who reads the answer may log in on another node at once
   if (session.v === 2) host.reply(session, { msgid: MSGID.OK, ...echo(m) });
 };
 
@@ -205,7 +207,7 @@ async function enter(
   } catch (error) {
     const refused = error instanceof ChatError && error.code === "ALREADY_ONLINE";
     if (refused) session.end();
-    else host.leave(session);
+    else await host.leave(session);
     throw error;
   }
 }

@@ -87,8 +87,11 @@ export interface Host {
   startPull(session: Session): void;
   /** Members of a group changed, here or elsewhere. */
   groupChanged(groupid: number): void;
-  /** Gives up the online entry and everything that belongs to the login. */
-  leave(session: Session): void;
+  /**
+   * Gives up everything that belongs to the login, and the online entry. Resolves once the user may
+   * log in on any node, or that cannot be known in time. Never rejects.
+   */
+  leave(session: Session): Promise<void>;
   /** Sends BYE, then has the connection closed. */
   close(session: Session, code: ErrorCode, text: string): void;
   /** A v1 login answer: the pushes handed over in it count as received once it is written. */
