@@ -8,7 +8,8 @@ import { MSGID } from "@chat/wire/messages.ts";
 import { refuse } from "./dispatch.ts";
 import type { Host } from "./handlers/types.ts";
 import type { Message, Mid } from "./ports.ts";
-import { type Session, targetKey } from "./session.ts";
+import { targetKey } from "./sent_chats.ts";
+import type { Session } from "./session.ts";
 import type { Outcome, Submission } from "./store_client.ts";
 
 /** Answers the sender of a chat that the store has decided on. */
@@ -75,8 +76,8 @@ function acknowledge(
 function observeFirst(session: Session, message: Message, mid: Mid, host: Host): void {
   host.hlc.observe(mid);
   const key = targetKey(message.toid, message.groupid);
-  const last = session.lastSent(key); // none: it has to be read
-  if (last !== undefined && (mid > last || last === message.mid)) session.stamped(key, mid);
+  const last = session.sent.last(key); // none: it has to be read
+  if (last !== undefined && (mid > last || last === message.mid)) session.sent.stamped(key, mid);
 }
 
 function refuseChat({ session, req, message }: Submission, error: ChatError, host: Host): void {

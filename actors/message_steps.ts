@@ -4,6 +4,7 @@
  */
 
 import type { Message, UserId } from "./ports.ts";
+import type { Session } from "./session.ts";
 import type { MessageTracer } from "./tracing.ts";
 
 /** A traced push that its socket has yet to take. */
@@ -44,17 +45,20 @@ export class MessageSteps {
     this.#tracer.step(mid, name, ts, this.#now(), { ...this.#about, user });
   }
 
-  /** Whether the push of `message` needs a number, under which its writing is reported. */
-  wantsWriting(message: Message): boolean {
-    return this.#tracer.traces(message.mid);
-  }
-
-  /** A traced push goes to its socket. */
-  writing(conn: number, push: number, message: Message, user: UserId): void {
+  /**
+   * A push goes to its socket under `number`; 0: nobody else asks for that.
+   * @returns The number under which its writing is to be reported; 0: it need not be.
+   */
+  pushed(session: Session, message: Message, number: number): number {
+    const { conn, user } = session;
+    this.done("push", message, user);
+    if (!this.#tracer.traces(message.mid)) return number;
     const waiting = this.#writing.get(conn) ?? [];
-    if (waiting.length >= MAX_WRITING) return;
+    if (waiting.length >= MAX_WRITING) return number;
+    const push = number === 0 ? session.nextPushNumber() : number;
     waiting.push({ push, message, user, since: this.#now() });
     this.#writing.set(conn, waiting);
+    return push;
   }
 
   /** The socket has taken every push up to this number. */

@@ -8,7 +8,8 @@ import { midAt } from "./hlc.ts";
 import type { Clock, Message, Mid, UserId } from "./ports.ts";
 import { backoffMs } from "./runtime.ts";
 import { Delivery } from "./delivery.ts";
-import { type Session, SETTLED_MS } from "./session.ts";
+import { SETTLED_MS } from "./push_order.ts";
+import type { Session } from "./session.ts";
 
 /** Rows of one read. */
 const PAGE_ROWS = 200;

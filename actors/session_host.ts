@@ -1,33 +1,38 @@
 /**
  * All sessions of one worker, as the actor "sessions". It runs frames through their session's
- * mailbox, passes on what other actors say to sessions, and owns what the handlers share: replica,
+ * mailbox, passes on what other actors say to sessions, and is what the handlers share: replica,
  * router, store client, group cache, presence, the lane to the sockets.
  */
 
 import { ChatError, ERRNO } from "@chat/wire/errors.ts";
 import { MSGID } from "@chat/wire/messages.ts";
-import type { BridgeMessage, BusParcel } from "./bridge.ts";
+import type { BusParcel } from "./bridge.ts";
 import { answerOutcome } from "./chat_outcomes.ts";
+import type { Delivery } from "./delivery.ts";
 import { dispatch, RETRY_AFTER_MS } from "./dispatch.ts";
+import { eachFrame } from "./frame_texts.ts";
 import { GroupCache } from "./group_cache.ts";
+import { type GroupChanged, GroupChanges } from "./group_changes.ts";
 import type { Answer, Host, SessionSettings } from "./handlers/types.ts";
 import type { GuardMessage } from "./guard.ts";
 import { HybridClock, type RandomBytes } from "./hlc.ts";
-import { IN_COLUMNS, type InLane, type Opened, PUSH_CLOSE, PUSH_NONE } from "./lane.ts";
+import { type InLane, type Opened, PUSH_CLOSE, PUSH_NONE } from "./lane.ts";
 import type { Link, ThreadId } from "./link.ts";
 import { MessageSteps } from "./message_steps.ts";
 import { Meter, SessionMeters } from "./meter.ts";
 import { OutLaneWriter } from "./out_lane.ts";
+import { ParcelInbox } from "./parcel_inbox.ts";
 import { passwordClient, type PasswordMessage } from "./passwords.ts";
 import type { Clock, Message, Mid, PasswordPort, UserId } from "./ports.ts";
 import { PresenceWatch } from "./presence.ts";
 import { pull } from "./pull.ts";
+import { RebuiltSessions } from "./rebuilt_sessions.ts";
 import type { RegistryMessage, SessionCommand } from "./registry.ts";
-import { type PlaceCode, remotePlace, Replica, type ReplicaMessage } from "./replica.ts";
-import { type Parcel, type ParcelMessage, Router, workerThread } from "./router.ts";
+import { Replica, type ReplicaMessage } from "./replica.ts";
+import { type Parcel, type ParcelMessage, Router } from "./router.ts";
 import type { Actor, ActorSystem, Ref } from "./runtime.ts";
-import { Delivery } from "./delivery.ts";
 import { type Frame, type Outlet, Session } from "./session.ts";
+import { SessionTable } from "./session_table.ts";
 import type { Outcomes } from "./store_protocol.ts";
 import { type Outcome, StoreClient, type Submission } from "./store_client.ts";
 import type { MessageTracer } from "./tracing.ts";
@@ -39,7 +44,7 @@ export type HostMessage =
   | ParcelMessage
   | BusParcel
   | Outcomes
-  | { readonly type: "group_changed"; readonly groupid: number }
+  | GroupChanged
   /** The store's thread is new. */
   | { readonly type: "store_restarted" };
 
@@ -70,8 +75,6 @@ const CHECK_TICK_MS = 1_000;
 const RELEASE_MS = 3_000;
 /** Appends without an outcome, in this worker, from which on v1 senders are slowed down too. */
 const SLOW_ABOVE = 4_000;
-/** Groups larger than this bring no presence of members that join while a session is on. */
-const MAX_PRESENCE_GROUP = 500;
 
 /** See the module's header. */
 export class SessionHost implements Actor<HostMessage>, Host, Outlet {
@@ -91,16 +94,11 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
 
   readonly #system: ActorSystem;
   readonly #options: HostOptions;
-  readonly #sessions = new Map<number, Session>();
-  /** Users logged in here, for what is addressed to a user. */
-  readonly #byUser = new Map<UserId, Session>();
-  readonly #nodeIndexes = new Map<string, number>();
-  /** Rebuilt sessions of which it is not known yet whether they still hold their users' entries. */
-  readonly #restored = new Set<Session>();
-  /** Rebuilt sessions that are told of nobody's coming and going yet. */
-  readonly #unwatched = new Set<Session>();
+  readonly #sessions = new SessionTable();
+  readonly #inbox: ParcelInbox;
+  readonly #rebuilt: RebuiltSessions;
+  readonly #groupChanges: GroupChanges;
   readonly #out: OutLaneWriter;
-  readonly #decoder = new TextDecoder("utf-8", { fatal: true });
   #checkAt = 0;
   /** When this turn's frames or outcomes came, and when the first of the frames was read, epoch ms. */
   #cameAt = 0;
@@ -128,7 +126,8 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
         }),
     );
     this.replica = new Replica((user, online) => this.presence.changed(user, online));
-    this.router = new Router(system, this.replica, options.index, this, options.later);
+    this.#inbox = new ParcelInbox(this, this.#sessions);
+    this.router = new Router(system, this.replica, options.index, this.#inbox, options.later);
     this.store = new StoreClient(
       system,
       options.storeThread,
@@ -142,17 +141,21 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       },
     );
     this.groups = new GroupCache(this.clock, (id) => this.store.call("group", id));
+    const { index, workers, log } = options;
+    const sessions = this.#sessions;
+    this.#groupChanges = new GroupChanges(system, { host: this, sessions, index, workers, log });
+    this.#rebuilt = new RebuiltSessions({ host: this, evict: (s) => this.#evict(s), log });
     this.passwords = passwordClient(
       options.passwordThreads.map((thread) => system.ref<PasswordMessage>(thread, "passwords")),
     );
     this.signer = new TokenSigner(options.tokenKey);
-    const { tracer, index, settings: { node } } = options;
+    const { tracer, settings: { node } } = options;
     if (tracer !== undefined) {
       this.#steps = new MessageSteps(tracer, () => this.clock.now(), { node, worker: index });
     }
     const meter = options.meter ?? new Meter();
     this.meters = new SessionMeters(meter);
-    meter.gauge("chat_mailbox_messages", () => this.#waitingFrames(), "sessions");
+    meter.gauge("chat_mailbox_messages", () => this.#sessions.waitingFrames, "sessions");
   }
 
   /** Spawns the worker's actors and joins the lane of `link`, the link to the main thread. */
@@ -161,12 +164,9 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     this.#system.spawn<HostMessage>("sessions", () => this, { onCrash: "escalate" });
     this.#system.spawn<ReplicaMessage>("replica", () => ({
       receive: (m) => {
-        if (m.type === "node") this.#nodeIndexes.set(m.node, m.index);
+        if (m.type === "node") this.#inbox.knowsNode(m.node, m.index);
         this.replica.apply(m);
-        if (m.type !== "snapshot") return;
-        for (const session of this.#restored) this.#endIfReplaced(session);
-        this.#restored.clear();
-        this.#rewatchAll();
+        if (m.type === "snapshot") this.#rebuilt.placesKnown();
       },
     }));
     this.store.attach();
@@ -187,7 +187,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     this.#readAt = lane.readAt;
     this.hlc.pass(lane.time);
     for (const opened of lane.opened) this.#open(opened);
-    this.#receiveFrames(lane);
+    eachFrame(lane, this.#take);
     const { written } = lane;
     for (let i = 0; i < written.length; i += 2) {
       const conn = written[i] ?? 0;
@@ -198,34 +198,11 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     for (const conn of lane.closed) this.#close(conn);
   }
 
-  #receiveFrames(lane: InLane): void {
-    const { frames, bytes } = lane;
-    if (frames.length === 0) return;
-    // Mostly the whole block is ASCII: one decode then serves all frames, as bytes are characters.
-    const all = this.#decode(bytes);
-    const ascii = all !== undefined && all.length === bytes.length ? all : undefined;
-    for (let i = 0; i < frames.length; i += IN_COLUMNS) {
-      const session = this.#sessions.get(frames[i] ?? 0);
-      if (session === undefined) continue;
-      const seq = frames[i + 1] ?? 0;
-      const start = frames[i + 2] ?? 0;
-      const end = start + (frames[i + 3] ?? 0);
-      const text = ascii !== undefined
-        ? ascii.slice(start, end)
-        : this.#decode(bytes.subarray(start, end)) ?? "";
-      if (!session.mailbox.offer({ seq, text })) {
-        this.close(session, "TOO_FAST", "too many requests wait for an answer");
-      }
-    }
-  }
-
-  #decode(bytes: Uint8Array): string | undefined {
-    try {
-      return this.#decoder.decode(bytes);
-    } catch {
-      return undefined; // not UTF-8: the frame is answered with MALFORMED
-    }
-  }
+  readonly #take = (conn: number, seq: number, text: string): void => {
+    const session = this.#sessions.get(conn);
+    if (session === undefined || session.mailbox.offer({ seq, text })) return;
+    this.close(session, "TOO_FAST", "too many requests wait for an answer");
+  };
 
   #open({ conn, remote, memo, lastPush }: Opened): void {
     const session: Session = new Session(
@@ -236,49 +213,16 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       (error) => this.#crashed(session, error),
       this.settings.windowUnits,
     );
-    this.#sessions.set(conn, session);
+    this.#sessions.add(session);
     if (memo === undefined) return;
     session.restore(memo, lastPush, this.clock.now());
     if (session.user === 0) return;
-    this.#byUser.set(session.user, session);
-    if (!this.replica.complete) this.#restored.add(session);
-    else if (this.#endIfReplaced(session)) return;
-    this.startPull(session);
-    if (session.v === 1) return;
-    this.#unwatched.add(session);
-    this.#rewatchAll();
-  }
-
-  /** Another connection may have taken a session's place while it had no worker to be told. */
-  #endIfReplaced(session: Session): boolean {
-    if (session.user === 0 || session.closed) return false;
-    if (this.replica.place(session.user) === session.conn) return false;
-    this.#evict(session);
-    return true;
+    this.#sessions.enter(session);
+    if (this.#rebuilt.add(session)) this.startPull(session);
   }
 
   #evict(session: Session): void {
     this.close(session, "ALREADY_ONLINE", "another connection took this session's place");
-  }
-
-  /** Rebuilt sessions want presence again: whom they watch is read, until that works. */
-  #rewatchAll(): void {
-    if (!this.replica.complete) return;
-    for (const session of this.#unwatched) this.#rewatch(session);
-    this.#unwatched.clear();
-  }
-
-  #rewatch(session: Session): void {
-    const { user } = session;
-    this.store.call("contacts", user).then((contacts) => {
-      if (session.user !== user || session.closed) return;
-      this.presence.watch(session, contacts.friends.map((f) => f.id));
-      for (const g of contacts.groups) this.presence.watch(session, g.users.map((u) => u.id));
-      this.presence.tellAll(session); // nobody told it what changed while there was no worker
-    }, (error) => {
-      this.#options.log("contacts of a rebuilt session", error, session.conn);
-      if (session.user === user && !session.closed) this.#unwatched.add(session);
-    });
   }
 
   #handle(session: Session, frame: Frame): void | Promise<void> {
@@ -304,14 +248,14 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     if (session === undefined) return;
     session.closed = true;
     session.mailbox.clear();
-    this.#sessions.delete(conn);
+    this.#sessions.remove(session);
     this.#steps?.forget(conn);
     this.#forget(session);
   }
 
   #forget(session: Session): void {
     this.presence.unwatch(session);
-    if (this.#byUser.get(session.user) === session) this.#byUser.delete(session.user);
+    this.#sessions.leave(session);
   }
 
   // ── from other actors ──────────────────────────────────────────────────────────────────────
@@ -322,11 +266,11 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
         this.#cameAt = this.clock.now();
         return this.store.receive(m);
       case "parcel":
-        return this.deliver(m.parcel, 0);
+        return this.#inbox.deliver(m.parcel, 0);
       case "bus":
         return this.#receiveBus(m);
       case "hint":
-        for (const user of m.users) this.#byUser.get(user)?.pull();
+        for (const user of m.users) this.#sessions.ofUser(user)?.pull();
         return;
       case "evict": {
         const session = this.#sessions.get(m.conn);
@@ -334,7 +278,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
         return;
       }
       case "group_changed":
-        return this.#regroup(m.groupid);
+        return this.#groupChanges.hear(m.groupid);
       case "store_restarted":
         return this.store.attach();
       default:
@@ -344,63 +288,8 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
 
   #receiveBus(m: BusParcel): void {
     const notice = JSON.parse(m.text) as Parcel | { groupChanged: number }; // our own nodes' words
-    if ("groupChanged" in notice) return this.#regroup(notice.groupChanged);
-    const index = this.#nodeIndexes.get(m.node);
-    // Without its index receipts cannot go back; the pending rows bring these messages.
-    if (index !== undefined) this.deliver(notice, remotePlace(index, m.worker));
-  }
-
-  /** A parcel for users of this worker; `origin` is where its messages are stored. */
-  deliver(parcel: Parcel, origin: PlaceCode): void {
-    for (const { m, to, notify } of parcel.pushes) {
-      this.hlc.observe(m.mid);
-      const delivery = new Delivery(m, origin, notify);
-      for (const user of to) this.#byUser.get(user)?.push(delivery);
-    }
-    const { receipts } = parcel;
-    for (let i = 0; i + 1 < receipts.length; i += 2) {
-      const user = receipts[i];
-      const mid = receipts[i + 1];
-      if (typeof user === "number" && typeof mid === "string") this.store.receipt(user, mid);
-    }
-    for (const { to, by, mid } of parcel.delivered) {
-      const session = this.#byUser.get(to);
-      if (session?.wantsDelivered) {
-        this.reply(session, { msgid: MSGID.DELIVERED, id: by, mids: [mid] });
-      }
-    }
-    for (const { to, from, name, groupid } of parcel.typing) {
-      for (const user of to) {
-        const session = this.#byUser.get(user);
-        if (!session?.wantsTyping) continue;
-        const target = groupid === 0 ? {} : { groupid };
-        this.reply(session, { msgid: MSGID.TYPING, id: from, name, ...target });
-      }
-    }
-  }
-
-  /** A push within this worker. */
-  push(message: Message, user: UserId, notify: boolean): void {
-    this.#byUser.get(user)?.push(this.#deliveryOf(message, notify));
-  }
-
-  /** One object for all recipients of a message in this worker: they share its encoded text. */
-  #deliveryOf(message: Message, notify: boolean): Delivery {
-    if (this.#lastDelivery?.message === message) return this.#lastDelivery;
-    return this.#lastDelivery = new Delivery(message, 0, notify);
-  }
-  #lastDelivery: Delivery | undefined;
-
-  #regroup(groupid: number): void {
-    this.groups.invalidate(groupid);
-    if (this.presence.size === 0) return;
-    this.groups.load(groupid).then((group) => {
-      if (group === undefined || group.members.length > MAX_PRESENCE_GROUP) return;
-      for (const id of group.members) {
-        const session = this.#byUser.get(id);
-        if (session?.v === 2) this.presence.watch(session, group.members);
-      }
-    }, (error) => this.#options.log(`members of group ${groupid}`, error));
+    if ("groupChanged" in notice) this.#groupChanges.hear(notice.groupChanged);
+    else this.#inbox.deliverFrom(m.node, m.worker, notice);
   }
 
   // ── for handlers ───────────────────────────────────────────────────────────────────────────
@@ -434,13 +323,13 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   }
 
   remember(session: Session): void {
-    if (session.user !== 0) this.#byUser.set(session.user, session);
+    this.#sessions.enter(session);
     this.#out.remember(session);
   }
 
   putOff(session: Session, cid: string, seq: number): void {
     if (session.closed) return;
-    session.putOff(cid, seq, this.clock.now());
+    session.sent.putOff(cid, seq, this.clock.now());
     this.remember(session);
   }
 
@@ -449,15 +338,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   }
 
   groupChanged(groupid: number): void {
-    const { index, workers } = this.#options;
-    this.#regroup(groupid);
-    for (let other = 0; other < workers; other++) {
-      if (other === index) continue;
-      const sessions = this.#system.ref<HostMessage>(workerThread(other), "sessions");
-      sessions.tell({ type: "group_changed", groupid });
-    }
-    const text = JSON.stringify({ groupChanged: groupid });
-    this.#system.ref<BridgeMessage>(0, "bridge").tell({ type: "broadcast", text });
+    this.#groupChanges.announce(groupid);
   }
 
   async leave(session: Session): Promise<void> {
@@ -490,18 +371,8 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
 
   sendPush(session: Session, delivery: Delivery, pushNumber: number): void {
     this.meters.sent.inc(delivery.message.groupid === 0 ? MSGID.ONE_CHAT : MSGID.GROUP_CHAT);
-    const number = this.#steps === undefined
-      ? pushNumber
-      : this.#tracePush(this.#steps, session, delivery.message, pushNumber);
+    const number = this.#steps?.pushed(session, delivery.message, pushNumber) ?? pushNumber;
     this.#out.push(session, delivery, number);
-  }
-
-  #tracePush(steps: MessageSteps, session: Session, message: Message, pushNumber: number): number {
-    steps.done("push", message, session.user);
-    if (!steps.wantsWriting(message)) return pushNumber;
-    const number = pushNumber === 0 ? session.nextPushNumber() : pushNumber;
-    steps.writing(session.conn, number, message, session.user);
-    return number;
   }
 
   received(user: UserId, mid: Mid, delivery: Delivery | undefined): void {
@@ -551,21 +422,15 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     if (typeof errno === "number" && errno !== 0) this.meters.rejected.inc(errno);
   }
 
-  #waitingFrames(): number {
-    let waiting = 0;
-    for (const session of this.#sessions.values()) waiting += session.mailbox.length;
-    return waiting;
-  }
-
   /** Now and then every session is checked for rows whose push and hints were all lost (G4). */
   #armCheck(): void {
     this.#cancelCheck = this.clock.after(CHECK_TICK_MS, () => {
       const ticks = CHECK_EVERY_MS / CHECK_TICK_MS;
       this.#checkAt = (this.#checkAt + 1) % ticks;
-      for (const session of this.#byUser.values()) {
+      for (const session of this.#sessions.loggedIn()) {
         if (Math.floor(session.conn / 64) % ticks === this.#checkAt) session.pull();
       }
-      this.#rewatchAll();
+      this.#rebuilt.retry();
       this.#armCheck();
     });
   }

@@ -201,23 +201,23 @@ Deno.test("a message sent again under an earlier id waits for its row, and so do
 Deno.test("of chats that were put off the earliest has to come again first, also after a crash", () => {
   const { bob } = session();
 
-  bob.putOff("c2", 12, NOW);
-  bob.putOff("c1", 11, NOW);
-  bob.putOff("c3", 13, NOW);
+  bob.sent.putOff("c2", 12, NOW);
+  bob.sent.putOff("c1", 11, NOW);
+  bob.sent.putOff("c3", 13, NOW);
   const { bob: rebuilt } = session();
   rebuilt.restore(bob.memo(), 0, NOW);
 
-  assertEquals(rebuilt.refused?.cid, "c1");
+  assertEquals(rebuilt.sent.refused?.cid, "c1");
 });
 
 Deno.test("what was stamped after a chat that was put off is not taken for stored", () => {
   const { bob } = session();
-  bob.stamped(7, "of the one put off");
-  bob.stamped(7, "of its next one, which shares its fate");
+  bob.sent.stamped(7, "of the one put off");
+  bob.sent.stamped(7, "of its next one, which shares its fate");
 
-  bob.putOff("c1", 11, NOW);
+  bob.sent.putOff("c1", 11, NOW);
 
-  assertEquals(bob.lastSent(7), undefined); // else c1 would sort after that one when it comes again
+  assertEquals(bob.sent.last(7), undefined); // else c1 would sort after that one when it comes again
 });
 
 Deno.test("a chat that comes before the one put off, however late, is not taken", async () => {

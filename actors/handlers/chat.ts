@@ -21,7 +21,8 @@ import { MSGID } from "@chat/wire/messages.ts";
 import { MAX_RESENT_MS, midTime } from "../hlc.ts";
 import { WORKER_SPAN } from "../lane.ts";
 import type { Turn } from "../mailbox.ts";
-import { type Session, targetKey } from "../session.ts";
+import { targetKey } from "../sent_chats.ts";
+import type { Session } from "../session.ts";
 import type { Handler, Host } from "./types.ts";
 
 interface Draft {
@@ -130,7 +131,7 @@ function chat(session: Session, draft: Draft, host: Host): Turn {
     throw new ChatError("TRY_LATER", "the store is behind, try again later");
   }
   const key = targetKey(draft.toid, draft.groupid);
-  const prev = session.lastSent(key);
+  const prev = session.sent.last(key);
   const ready = prev !== undefined &&
     (draft.groupid === 0 || host.groups.peek(draft.groupid) !== undefined);
   return ready ? submit(session, draft, prev, key, host) : prepare(session, draft, key, host);
@@ -170,7 +171,7 @@ async function readFirst(
   if (groupid !== 0 && host.groups.peek(groupid) === undefined) {
     if (await host.groups.load(groupid) === undefined) throw new ChatError("NO_SUCH_TARGET");
   }
-  const known = session.lastSent(key);
+  const known = session.sent.last(key);
   if (known !== undefined) return known;
   const { user } = session;
   const [prev, page] = await Promise.all([
@@ -225,7 +226,7 @@ function submit(session: Session, draft: Draft, prev: string, key: number, host:
       }
     }
   }
-  session.stamped(key, message.mid);
+  session.sent.stamped(key, message.mid);
   // Another node may hold its first attempt still and store that: what this session stamps next must
   // sort after it, whichever of the two is stored.
   const outcome = draft.at === undefined ? undefined : session.frames.whenFinished(session.seq);
@@ -248,7 +249,7 @@ function stamp({ at, seen = "" }: Draft, prev: string, host: Host): string {
  * a client sends is the order in which its messages are stored (G3).
  */
 function checkOrder(session: Session, draft: Draft, host: Host): void {
-  const { refused } = session;
+  const { refused } = session.sent;
   if (refused === undefined) return;
   if (draft.cid !== refused.cid && session.v === 2) {
     // However late, it may have been sent before its client heard of the refusal: this node or the
@@ -258,7 +259,7 @@ function checkOrder(session: Session, draft: Draft, host: Host): void {
     }
     throw new ChatError("TRY_LATER", "an earlier message was put off: send that again first");
   }
-  session.refused = undefined;
+  session.sent.refused = undefined;
   host.remember(session);
 }
 

@@ -90,10 +90,10 @@ function eachSession(host: SessionHost, change: (session: Session) => void): voi
   };
 }
 
-function keepingLatest(session: Session): void {
-  const stamped = session.stamped.bind(session);
-  session.stamped = (key, mid) => {
-    if (mid > (session.lastSent(key) ?? "")) stamped(key, mid);
+function keepingLatest({ sent }: Session): void {
+  const stamped = sent.stamped.bind(sent);
+  sent.stamped = (key, mid) => {
+    if (mid > (sent.last(key) ?? "")) stamped(key, mid);
   };
 }
 
