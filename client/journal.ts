@@ -117,6 +117,8 @@ export class Journal {
     this.#closed = true;
     await this.#writing;
     this.#file.close();
+    // Closing alone leaves it to a child process that is just being started, until that has begun.
+    await this.#lock.unlock();
     this.#lock.close();
   }
 

@@ -19,7 +19,15 @@ export async function takeDataDir(path: string): Promise<Disposable> {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new Error(`--data ${path} cannot be used as a directory: ${why}`, { cause });
   }
-  if (file.tryLockSync(true)) return file;
+  if (file.tryLockSync(true)) {
+    return {
+      [Symbol.dispose]() {
+        // Closing alone leaves it to a child process that is just being started, until that has begun.
+        file.unlockSync();
+        file.close();
+      },
+    };
+  }
   file.close();
   throw new Error(
     `--data ${path} is in use by another node: stop that one, or give this one a directory of its own`,
