@@ -3,11 +3,7 @@
  * each part can serve, stops in the reverse.
  */
 
-import { MAX_UNRECEIPTED_UNITS } from "@chat/wire/limits.ts";
 import { Bridge, type BridgeMessage } from "../actors/bridge.ts";
-import type { OutLane } from "../actors/lane.ts";
-import type { PortLike, ThreadId } from "../actors/link.ts";
-import type { PasswordWorkerOptions } from "../actors/password_worker.ts";
 import { passwordClient, type PasswordMessage } from "../actors/passwords.ts";
 import { type BusPort, systemClock } from "../actors/ports.ts";
 import { measureLag, Meter } from "../actors/meter.ts";
@@ -25,19 +21,17 @@ import { InlineSessions } from "./inline.ts";
 import type { ProgramLog } from "./log.ts";
 import { type MeteredThread, Metrics } from "./metrics.ts";
 import { meterNode } from "./node_meter.ts";
+import {
+  passwordThreadName,
+  passwordThreadsOf,
+  startThreads,
+  STORE_THREAD,
+} from "./node_threads.ts";
 import { Readiness } from "./readiness.ts";
 import { watchReadiness } from "./readiness_watch.ts";
 import { SessionPool } from "./session_pool.ts";
-import type { SessionWorkerOptions } from "../actors/session_worker.ts";
-import { portOf } from "../actors/thread.ts";
 import { Threads } from "./threads.ts";
 
-/** Thread numbers beside the session workers (1 to 64); further password threads follow the first. */
-export const STORE_THREAD = 100;
-export const PASSWORD_THREAD = 101;
-
-/** How long a resume token lives, ms: 30 days. */
-const TOKEN_MS = 30 * 24 * 3_600_000;
 /** Deadline of a question to the store while starting or asked for health, ms. */
 const STORE_MS = 8_000;
 /** Claims in hand at once: each may wait for the bus. */
@@ -119,47 +113,7 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
   const store: Ref<StoreMessage> = system.ref(STORE_THREAD, "store");
   const ask = (call: StoreCall) => store.ask<unknown>(call, STORE_MS);
 
-  const linkSessions = (index: number, port: PortLike) => {
-    const link = system.link(
-      workerThread(index),
-      port,
-      (lane) => pool.receiveLane(index, lane as OutLane), // posted by our own worker
-    );
-    pool.attach(index, link);
-  };
   const passwordThreads = passwordThreadsOf(config);
-  const workerOptions = (index: number, tokenKey: string): SessionWorkerOptions => ({
-    index,
-    workers: Math.max(1, config.workers),
-    storeThread: STORE_THREAD,
-    // Each worker begins with another: what it has in hand is all that it knows of them.
-    passwordThreads: passwordThreads.map((_, i) =>
-      passwordThreads[(i + index) % passwordThreads.length] ?? PASSWORD_THREAD
-    ),
-    tokenKey,
-    traceOneIn: config.traceOneIn,
-    settings: {
-      node: bus.node,
-      nodeId: bus.node,
-      heartbeatSeconds: config.heartbeatSeconds,
-      tokenMs: TOKEN_MS,
-      maxGroup: config.limits.groupMembers,
-      // Each worker's share, so that together they stay within what the store takes.
-      maxStoreQueue: Math.ceil(config.limits.storeQueue / Math.max(1, config.workers)),
-      maxFriends: config.limits.friends,
-      windowUnits: Math.min(MAX_UNRECEIPTED_UNITS, config.limits.queuedBytes / 4),
-    },
-  });
-  const database = config.mysql === undefined
-    ? { sqlite: `${config.data}/chat.db` }
-    : { mysql: config.mysql };
-  const storeOptions = {
-    database,
-    maxPending: config.limits.pending,
-    maxQueued: config.limits.storeQueue,
-    historyDays: config.historyDays,
-  };
-
   const metered: MeteredThread[] = [
     { thread: STORE_THREAD, name: "store" },
     ...passwordThreads.map((thread) => ({ thread, name: passwordThreadName(thread) })),
@@ -209,16 +163,7 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
     await bus.start(bridgeActor);
     const secret = async () =>
       String(await ask({ type: "call", op: "secret", args: ["token-key", newTokenKey()] }));
-    await startThreads(config, {
-      threads,
-      system,
-      storeOptions,
-      secret,
-      workerOptions,
-      linkSessions,
-      pool,
-      inline,
-    });
+    await startThreads(config, bus.node, { threads, system, pool, inline, secret });
     const address = await gateway.listen();
     const stopWatching = watchReadiness(readiness, log);
     log.debug("node started", { node: bus.node, workers: config.workers });
@@ -242,84 +187,5 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
   } catch (error) {
     await releaseAll();
     throw error;
-  }
-}
-
-function passwordThreadsOf({ passwordThreads }: Config): ThreadId[] {
-  return Array.from({ length: passwordThreads }, (_, i) => PASSWORD_THREAD + i);
-}
-
-function passwordThreadName(thread: ThreadId): string {
-  return thread === PASSWORD_THREAD ? "passwords" : `passwords ${thread - PASSWORD_THREAD}`;
-}
-
-interface ThreadParts {
-  readonly threads: Threads;
-  readonly system: ActorSystem;
-  readonly storeOptions: unknown;
-  readonly secret: () => Promise<string>;
-  readonly workerOptions: (index: number, tokenKey: string) => SessionWorkerOptions;
-  readonly linkSessions: (index: number, port: PortLike) => void;
-  readonly pool: SessionPool;
-  /** Where sessions run without a thread of their own. */
-  readonly inline: InlineSessions | undefined;
-}
-
-async function startThreads(config: Config, parts: ThreadParts): Promise<void> {
-  const { threads, system, pool, inline } = parts;
-  const sessionThreads = [...pool.workers].map(workerThread);
-  if (inline !== undefined) {
-    threads.addInline(workerThread(0), (peer, port) => inline.link(peer, portOf(port)));
-  }
-  await threads.start({
-    thread: STORE_THREAD,
-    name: "store",
-    module: new URL("../actors/store_worker.ts", import.meta.url),
-    options: parts.storeOptions,
-    peers: sessionThreads,
-    onReady(port, restarted) {
-      system.link(STORE_THREAD, port);
-      if (!restarted) return;
-      for (const thread of sessionThreads) {
-        system.ref(thread, "sessions").tell({ type: "store_restarted" });
-      }
-    },
-    onDown: () => system.unlink(STORE_THREAD),
-  });
-  const passwordOptions: PasswordWorkerOptions = {
-    cost: config.passwordCost,
-    maxWaiting: Math.ceil(config.limits.passwordQueue / config.passwordThreads),
-  };
-  const passwordThreads = passwordThreadsOf(config);
-  const startPasswords = (thread: ThreadId) =>
-    threads.start({
-      thread,
-      name: passwordThreadName(thread),
-      module: new URL("../actors/password_worker.ts", import.meta.url),
-      options: passwordOptions,
-      peers: sessionThreads,
-      onReady: (port) => void system.link(thread, port),
-      onDown: () => system.unlink(thread),
-    });
-  await Promise.all(passwordThreads.map(startPasswords));
-  const tokenKey = await parts.secret();
-  if (inline !== undefined) {
-    const options = parts.workerOptions(0, tokenKey);
-    await inline.start(options, (port) => parts.linkSessions(0, port));
-    return;
-  }
-  for (const index of pool.workers) {
-    await threads.start({
-      thread: workerThread(index),
-      name: `sessions ${index}`,
-      module: new URL("../actors/session_worker.ts", import.meta.url),
-      options: parts.workerOptions(index, tokenKey),
-      peers: [STORE_THREAD, ...passwordThreads, ...sessionThreads],
-      onReady: (port) => parts.linkSessions(index, port),
-      onDown() {
-        pool.detach(index);
-        system.unlink(workerThread(index));
-      },
-    });
   }
 }

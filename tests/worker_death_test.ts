@@ -5,7 +5,8 @@ import { MSGID } from "@chat/wire/messages.ts";
 import { createLocalBus } from "../actors/adapters/local_bus.ts";
 import { readConfig } from "../server/config.ts";
 import { createLog } from "../server/log.ts";
-import { type ChatNode, startNode, STORE_THREAD } from "../server/node.ts";
+import { type ChatNode, startNode } from "../server/node.ts";
+import { STORE_THREAD } from "../server/node_threads.ts";
 import { TestPeer, TestServer } from "./server_harness.ts";
 import { type Flow, flowV1, flowV2, progress } from "./traffic.ts";
 

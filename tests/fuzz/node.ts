@@ -21,7 +21,7 @@ import { startStore } from "../../actors/store_service.ts";
 import { newTokenKey } from "../../actors/tokens.ts";
 import { Connection, type Socket } from "../../server/connection.ts";
 import { InlineSessions } from "../../server/inline.ts";
-import { PASSWORD_THREAD, STORE_THREAD } from "../../server/node.ts";
+import { PASSWORD_THREAD, STORE_THREAD } from "../../server/node_threads.ts";
 import { SessionPool } from "../../server/session_pool.ts";
 
 const NODE = "fuzz";
