@@ -3,19 +3,13 @@
  * that peers are alive. Owns every Connection.
  */
 
-import { ERRNO } from "@chat/wire/errors.ts";
-import { MSGID } from "@chat/wire/messages.ts";
 import { Admission } from "./admission.ts";
+import { CLOSE_REASONS, type CloseReason } from "./close_reason.ts";
 import type { Config } from "./config.ts";
-import {
-  CLOSE_REASONS,
-  type CloseReason,
-  Connection,
-  type ConnectionEvents,
-  type ConnectionLimits,
-} from "./connection.ts";
+import { Connection, type ConnectionEvents, type ConnectionLimits } from "./connection.ts";
 import { cannotListen } from "./http.ts";
 import type { Log } from "./log.ts";
+import { encodeBye, PING } from "./own_frames.ts";
 import { beginsLikeProxyHeader } from "./proxy_protocol.ts";
 import { readProxyHeader } from "./proxied_socket.ts";
 import type { SessionPool } from "./session_pool.ts";
@@ -50,7 +44,6 @@ const HEADER_WARN_MS = 60_000;
 /** What a refused client is told to wait, ms. */
 const REFUSED_MS = 5_000;
 
-const PING = new TextEncoder().encode(`{"msgid":${MSGID.PING}}\n`);
 const NOTHING = new Uint8Array(0);
 
 /** See the module's header. */
@@ -285,9 +278,7 @@ export class Gateway {
   #refuse(socket: AcceptedSocket, remote: string, why: string): void {
     this.counts.refused++;
     this.#log.debug("connection refused", { remote, why });
-    const { errno } = ERRNO.TRY_LATER;
-    const bye = { msgid: MSGID.BYE, errno, errmsg: why, retryAfterMs: REFUSED_MS };
-    socket.write(new TextEncoder().encode(JSON.stringify(bye) + "\n")).then(
+    socket.write(encodeBye("TRY_LATER", why, REFUSED_MS)).then(
       () => closeQuietly(socket),
       () => closeQuietly(socket),
     );

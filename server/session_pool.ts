@@ -143,7 +143,6 @@ export class SessionPool {
     if (seat.frames.length === 0) seat.readAt = this.#now();
     seat.frames.add4(connection.conn, ++seat.seq, seat.bytes.length, end - start);
     connection.lastSeq = seat.seq;
-    connection.unfinished++;
     seat.bytes.addRange(bytes, start, end);
     seat.link?.touch();
   }

@@ -4,7 +4,8 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { MSGID } from "@chat/wire/messages.ts";
 import { PUSH_CLOSE, type SessionMemo } from "../actors/lane.ts";
-import { type CloseReason, Connection, type Socket } from "../server/connection.ts";
+import type { CloseReason } from "../server/close_reason.ts";
+import { Connection, type Socket } from "../server/connection.ts";
 import { FakeClock, microtasks } from "./fake_clock.ts";
 
 const encode = (text: string) => new TextEncoder().encode(text);
@@ -75,10 +76,7 @@ function open(options: Options = {}) {
       framesPerTick: options.framesPerTick ?? 0,
     },
     {
-      onFrame(c, bytes, start, end) {
-        frames.push(decode(bytes.subarray(start, end)));
-        c.unfinished++;
-      },
+      onFrame: (_, bytes, start, end) => frames.push(decode(bytes.subarray(start, end))),
       onWritten: (_, push) => written.push(push),
       onClosed: (_, reason) => closed.push(reason),
     },
