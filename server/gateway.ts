@@ -1,15 +1,17 @@
 /**
- * The node's front door: accepts connections, hands their frames to the session pool, and watches
- * that peers are alive. Owns every Connection.
+ * The node's front door: accepts or refuses connections, hands their frames to the session pool, and
+ * counts them in and out. Owns every Connection.
  */
 
 import { Admission } from "./admission.ts";
 import { CLOSE_REASONS, type CloseReason } from "./close_reason.ts";
 import type { Config } from "./config.ts";
 import { Connection, type ConnectionEvents, type ConnectionLimits } from "./connection.ts";
+import { Drain } from "./drain.ts";
 import { cannotListen } from "./http.ts";
 import type { Log } from "./log.ts";
-import { encodeBye, PING } from "./own_frames.ts";
+import { encodeBye } from "./own_frames.ts";
+import { PeerWatch, TICK_MS } from "./peer_watch.ts";
 import { beginsLikeProxyHeader } from "./proxy_protocol.ts";
 import { readProxyHeader } from "./proxied_socket.ts";
 import type { SessionPool } from "./session_pool.ts";
@@ -20,23 +22,6 @@ import {
   type SocketListener,
   TlsListener,
 } from "./tls_listener.ts";
-
-/** How often silence is looked for, ms: heartbeats are accurate to this. */
-const TICK_MS = 500;
-/**
- * What clients are told to wait when a node stops, up to, ms: little, where the window has spread
- * them already, and more where all are told at once.
- */
-const RECONNECT_MS = 200;
-const RECONNECT_AT_ONCE_MS = 2_000;
-/** How often some clients are told to go while draining, ms, and the fewest at a time: 100/s. */
-const DRAIN_TICK_MS = 50;
-const DRAIN_LEAST = 5;
-/** How long the frames in hand of a client that has to go may take, ms. */
-const LEAVE_MS = 2_000;
-/** How long the last clients may take to hang up after their BYE, and how often that is seen, ms. */
-const LINGER_MS = 3_000;
-const POLL_MS = 10;
 
 /** How often a missing or unexpected PROXY header is worth a warning, ms. */
 const HEADER_WARN_MS = 60_000;
@@ -54,21 +39,15 @@ export class Gateway {
   readonly #log: Log;
   readonly #onClosed: (conn: number) => void;
   readonly #admission: Admission;
-  /** Connections on which nobody is logged in, as of the last tick, and opened since. */
-  #waiting = 0;
+  readonly #watch: PeerWatch;
+  readonly #drain: Drain;
   #listener: SocketListener | undefined;
   #tls: TlsListener | undefined;
   #accepting: Promise<void> | undefined;
-  #tick: ReturnType<typeof setInterval> | undefined;
-  /** Time of the last tick: reading the clock for every frame would cost more than it tells. */
-  #now = Date.now();
-  #drained: (() => void) | undefined;
   /** Accepted from a proxy, header not complete. */
   readonly #headerless = new Set<AcceptedSocket>();
   #headerWarnedAt = 0;
   #stopping = false;
-  /** Sockets that are read, those of closed connections whose peer has not hung up among them. */
-  #sockets = 0;
   /** For metrics. */
   readonly counts = {
     accepted: 0,
@@ -79,7 +58,8 @@ export class Gateway {
   /** @param onClosed Told of each connection that has closed. */
   constructor(config: Config, pool: SessionPool, log: Log, onClosed: (conn: number) => void) {
     this.#config = config;
-    const { queuedBytes, framesPerSecond, frameBytes, unfinished } = config.limits;
+    const { heartbeatSeconds, limits } = config;
+    const { queuedBytes, framesPerSecond, frameBytes, unfinished } = limits;
     this.#limits = {
       maxQueuedBytes: queuedBytes,
       maxFrameBytes: frameBytes,
@@ -89,7 +69,9 @@ export class Gateway {
     this.#pool = pool;
     this.#log = log;
     this.#onClosed = onClosed;
-    this.#admission = new Admission(config.limits);
+    this.#admission = new Admission(limits);
+    this.#watch = new PeerWatch(pool.connections, heartbeatSeconds * 1_000, limits.loginMs);
+    this.#drain = new Drain(pool.connections);
   }
 
   /** Listens; resolves with the address, whose port is the real one. */
@@ -104,14 +86,14 @@ export class Gateway {
           host,
           port,
           pair,
-          () => this.#admission.refusal(this.#waiting + this.#early, this.#early) === undefined,
+          () =>
+            this.#admission.refusal(this.#watch.waiting + this.#early, this.#early) === undefined,
         );
       }
     } catch (cause) {
       throw cannotListen(host, port, "port", cause);
     }
-    this.#now = Date.now(); // starting may have taken longer than a heartbeat
-    this.#tick = setInterval(() => this.#watch(), TICK_MS);
+    this.#watch.start();
     this.#accepting = this.#accept(this.#listener);
     return this.#listener.addr as Deno.NetAddr;
   }
@@ -144,39 +126,9 @@ export class Gateway {
     this.#listener?.close();
     await this.#accepting;
     for (const socket of this.#headerless) closeQuietly(socket);
-    await this.#drain(windowMs);
-    clearInterval(this.#tick);
-    const { connections } = this.#pool;
-    if (connections.size === 0) return await this.#hungUp(LINGER_MS);
-    const drained = new Promise<void>((resolve) => this.#drained = resolve);
-    const timer = setTimeout(() => this.#drained?.(), ms);
-    await drained;
-    clearTimeout(timer);
-    for (const connection of [...connections.values()]) connection.close("shutdown");
-    await this.#hungUp(LINGER_MS);
-  }
-
-  /** Ending the process on a peer that still sends would cost it the BYE. */
-  async #hungUp(ms: number): Promise<void> {
-    for (let waited = 0; this.#sockets > 0 && waited < ms; waited += POLL_MS) {
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    }
-  }
-
-  /** Never slower than 100 a second, so that a small node stops at once. */
-  async #drain(windowMs: number): Promise<void> {
-    const all = [...this.#pool.connections.values()];
-    const atATime = Math.max(
-      DRAIN_LEAST,
-      Math.ceil(all.length * DRAIN_TICK_MS / Math.max(1, windowMs)),
-    );
-    const retryMs = windowMs === 0 ? RECONNECT_AT_ONCE_MS : RECONNECT_MS;
-    for (let at = 0; at < all.length; at += atATime) {
-      if (at > 0) await new Promise((resolve) => setTimeout(resolve, DRAIN_TICK_MS));
-      for (const connection of all.slice(at, at + atATime)) {
-        connection.leave(Math.round(Math.random() * retryMs), LEAVE_MS);
-      }
-    }
+    await this.#drain.tellAll(windowMs);
+    this.#watch.stop();
+    await this.#drain.untilGone(ms);
   }
 
   async #accept(listener: SocketListener): Promise<void> {
@@ -208,7 +160,7 @@ export class Gateway {
       this.#start(socket, remote, NOTHING);
       return;
     }
-    const refusal = this.#admission.refusal(this.#waiting + this.#early, this.#early);
+    const refusal = this.#admission.refusal(this.#watch.waiting + this.#early, this.#early);
     if (refusal === undefined) void this.#openProxied(socket, remote);
     else this.#refuse(socket, remote, refusal);
   }
@@ -229,48 +181,44 @@ export class Gateway {
 
   /** A balancer that is set up otherwise loses every client: to be seen, but not each time. */
   #warnOfHeader(event: string, fields: Record<string, unknown>): void {
-    const level = this.#now - this.#headerWarnedAt > HEADER_WARN_MS ? "warn" : "debug";
-    if (level === "warn") this.#headerWarnedAt = this.#now;
+    const now = this.#watch.now();
+    const level = now - this.#headerWarnedAt > HEADER_WARN_MS ? "warn" : "debug";
+    if (level === "warn") this.#headerWarnedAt = now;
     this.#log[level](event, fields);
   }
 
   #start(socket: AcceptedSocket, remote: string, rest: Uint8Array): void {
     const early = this.#early;
-    const refusal = this.#admission.admit(remote, this.#waiting + early, early);
+    const refusal = this.#admission.admit(remote, this.#watch.waiting + early, early);
     if (refusal !== undefined) {
       this.#refuse(socket, remote, refusal);
       return;
     }
     this.counts.accepted++;
-    this.#waiting++;
+    this.#watch.opened();
     const connection = new Connection(
       this.#pool.nextConn(),
       socket,
       remote,
       this.#limits,
       this.#events,
-      this.#lastTick,
+      this.#watch.now,
     );
     this.#pool.open(connection);
-    this.#sockets++;
+    this.#drain.opened();
     void connection.run(rest).then(this.#read); // never rejects
   }
 
   // One of each for all connections: most are idle, and each closure would cost 60 bytes.
-  readonly #lastTick = () => this.#now;
-  readonly #read = () => void this.#sockets--;
+  readonly #read = () => this.#drain.hungUp();
   readonly #events: ConnectionEvents = {
     onFrame: (c, bytes, start, end) => this.#pool.frame(c, bytes, start, end),
     onWritten: (c, push) => this.#pool.written(c, push),
     onClosed: (c, reason) => this.#closed(c, reason),
     onGarbage: (c, bytes) => {
       if (c.lastSeq !== 0 || !beginsLikeProxyHeader(bytes)) return;
-      this.#warnOfHeader(
-        "a PROXY header came unexpected: see --proxy-protocol, --trusted-proxies",
-        {
-          from: c.remote,
-        },
-      );
+      const event = "a PROXY header came unexpected: see --proxy-protocol, --trusted-proxies";
+      this.#warnOfHeader(event, { from: c.remote });
     },
   };
 
@@ -295,39 +243,7 @@ export class Gateway {
       remote: connection.remote,
       reason,
     });
-    if (this.#pool.connections.size === 0) this.#drained?.();
-  }
-
-  /** PINGs silent v2 peers and closes dead ones; v1 knows no PING and has TCP's keep-alive. */
-  #watch(): void {
-    const now = this.#now = Date.now();
-    const silentMs = this.#config.heartbeatSeconds * 1_000;
-    const { loginMs } = this.#config.limits;
-    let waiting = 0;
-    for (const connection of this.#pool.connections.values()) {
-      connection.tick();
-      if (connection.user === 0) {
-        waiting++;
-        if (loginMs > 0 && now - connection.loggedOutAt > loginMs) {
-          connection.bye("TRY_LATER", "nobody logged in in time", "login_timeout");
-          continue;
-        }
-      }
-      if (now - (connection.stuckSince ?? now) > 2 * silentMs) {
-        connection.bye("TRY_LATER", "reads nothing; what was not received waits", "slow_reader");
-        continue;
-      }
-      if (connection.v === 1) continue;
-      const silence = now - connection.heardAt;
-      if (silence > 2 * silentMs) {
-        connection.bye("TRY_LATER", "nothing heard for too long", "silent");
-      } else if (silence > silentMs && connection.pingedAt <= connection.heardAt) {
-        // Equal when the PONG to the last PING came within its tick.
-        connection.pingedAt = now;
-        connection.send(PING);
-      }
-    }
-    this.#waiting = waiting;
+    this.#drain.closed();
   }
 }
 

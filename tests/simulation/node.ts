@@ -341,7 +341,7 @@ export class SimNode implements Owner {
     };
   }
 
-  /** As Gateway: PINGs silent v2 peers and closes dead ones. */
+  /** As PeerWatch: PINGs silent v2 peers and closes dead ones. */
   #watch(): void {
     const { scheduler } = this.#parts;
     scheduler.at(WATCH_MS, this.main, "timer", () => {
