@@ -3,8 +3,7 @@
  * It writes nothing itself; how much may wait is its owner's decision.
  *
  * Invariants: frames leave in the order they came, each once; one write is in hand at a time; a
- * frame that comes meanwhile is copied, so that a slow reader does not keep the block alive that the
- * frame was cut from.
+ * frame that comes meanwhile is copied, so that a slow reader keeps one turn's block alive at most.
  */
 
 /** Most bytes in one joined write: bounds the copy that joins frames. */

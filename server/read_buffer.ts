@@ -7,7 +7,7 @@
 
 /** Size of a connection's own buffer, bytes. */
 const IDLE_BYTES = 512;
-/** Size of a large buffer, bytes: the largest frame. */
+/** Size of a large buffer, bytes: what a frame may have by default. */
 const LARGE_BYTES = 64 * 1024;
 /** Most buffers lent at a time, 4 MiB in all; beyond it a connection goes on with its small one. */
 const MAX_LENT = 64;

@@ -6,7 +6,6 @@
  */
 
 import { MAX_FRAME_BYTES } from "@chat/wire/limits.ts";
-import { MSGID } from "@chat/wire/messages.ts";
 import { Bridge, type BridgeMessage } from "../../actors/bridge.ts";
 import { Guard, type GuardMessage } from "../../actors/guard.ts";
 import type { InLane, OutLane } from "../../actors/lane.ts";
@@ -21,6 +20,7 @@ import { StoreActor } from "../../actors/store.ts";
 import type { StoreMessage } from "../../actors/store_protocol.ts";
 import { STORE_CONCURRENCY } from "../../actors/store_options.ts";
 import { Connection } from "../../server/connection.ts";
+import { PeerWatch } from "../../server/peer_watch.ts";
 import { SessionPool } from "../../server/session_pool.ts";
 import type { Database, DatabaseConnection } from "./database.ts";
 import type { Wire } from "./network.ts";
@@ -76,6 +76,7 @@ export class SimNode implements Owner {
   readonly bus: BusPort;
   readonly main: SimThread;
   readonly pool: SessionPool;
+  readonly #peers: PeerWatch;
   readonly registry: Registry;
   readonly skew = { ms: 0 };
   readonly wires = new Set<Wire>();
@@ -95,7 +96,9 @@ export class SimNode implements Owner {
     this.skew.ms = skewMs;
     this.bus = parts.bus(id);
     this.main = this.#thread(MAIN_THREAD, "main", "main");
-    this.pool = new SessionPool(parts.settings.workers, () => this.main.clock.now());
+    const now = () => this.main.clock.now();
+    this.pool = new SessionPool(parts.settings.workers, now);
+    this.#peers = new PeerWatch(this.pool.connections, HEARTBEAT_SECONDS * 1_000, 0, now);
     this.#threads = this.#makeThreads();
     const { system, later } = this.main;
     const bridge: Ref<BridgeMessage> = system.ref(MAIN_THREAD, "bridge");
@@ -341,22 +344,9 @@ export class SimNode implements Owner {
     };
   }
 
-  /** As PeerWatch: PINGs silent v2 peers and closes dead ones. */
   #watch(): void {
-    const { scheduler } = this.#parts;
-    scheduler.at(WATCH_MS, this.main, "timer", () => {
-      const now = this.main.clock.now();
-      const silentMs = HEARTBEAT_SECONDS * 1_000;
-      for (const connection of this.pool.connections.values()) {
-        if (connection.v === 1) continue;
-        const silence = now - connection.heardAt;
-        if (silence > 2 * silentMs) {
-          connection.bye("TRY_LATER", "nothing heard for too long", "silent");
-        } else if (silence > silentMs && connection.pingedAt < connection.heardAt) {
-          connection.pingedAt = now;
-          connection.send(PING);
-        }
-      }
+    this.#parts.scheduler.at(WATCH_MS, this.main, "timer", () => {
+      this.#peers.look();
       this.#watch();
     });
   }
@@ -378,6 +368,5 @@ export class SimNode implements Owner {
 }
 
 const NOTHING = new Uint8Array(0);
-const PING = new TextEncoder().encode(`{"msgid":${MSGID.PING}}\n`);
 /** Tokens are signed with it: any 32 bytes, the same on every node. */
 const TOKEN_KEY = "c2ltdWxhdGlvbi1zaW11bGF0aW9uLXNpbXVsYXRpb24";
