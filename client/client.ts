@@ -7,13 +7,10 @@
  * Source: docs/protocol.md; docs/client.md, "Library".
  */
 
-import { type LoginAck, MSGID, type ServerMessage } from "@chat/wire/messages.ts";
-import { eventOf, sessionOf } from "./answers.ts";
+import { eventOf } from "./answers.ts";
 import type { Credential, Login } from "./authenticator.ts";
-import { CausalContext } from "./causal_context.ts";
-import { type Clock, pause, systemClock } from "./clock.ts";
 import { Connection } from "./connection.ts";
-import { ConnectionLost, RequestError } from "./errors.ts";
+import { ConnectionLost } from "./errors.ts";
 import {
   type ClientEvent,
   type ConnectionState,
@@ -23,113 +20,67 @@ import {
   type Session,
   type Target,
 } from "./events.ts";
-import { Inbox } from "./inbox.ts";
-import { Journal } from "./journal.ts";
-import type { ClientOptions, HistoryPage, Queued } from "./options.ts";
+import type { Journal } from "./journal.ts";
+import { type ClientOptions, type HistoryPage, type Queued, settingsOf } from "./options.ts";
 import type { Outgoing } from "./outbox.ts";
-import { OutgoingChats } from "./outgoing_chats.ts";
 import { Patience } from "./patience.ts";
 import { RemoteCalls } from "./remote_calls.ts";
+import { User } from "./user.ts";
 
 /** How long `close` waits for the last bytes to leave, in ms. */
 const CLOSE_FLUSH_MS = 1_000;
 
-/**
- * Makes a client and connects it.
- *
- * @throws {ConnectionLost} No connection (not with `resume`, which goes on trying).
- * @throws {OutboxInUse} The outbox file belongs to a running client.
- */
-export async function connect(options: ClientOptions = {}): Promise<Client> {
-  const opened = options.outboxFile === undefined
-    ? undefined
-    : await Journal.open(options.outboxFile);
-  const client = new Client(options, opened?.journal, opened?.waiting ?? []);
-  if (opened !== undefined && opened.damagedLines > 0) {
-    client.report(4, `${opened.damagedLines} unreadable lines of the outbox file were left out`);
-  }
-  try {
-    await client.start();
-  } catch (error) {
-    await client.close();
-    throw error;
-  }
-  return client;
-}
-
 /** One user's client; made by {@linkcode connect}. Iterating over it yields its events. */
 export class Client implements AsyncIterable<ClientEvent> {
-  readonly #options: ClientOptions;
-  readonly #clock: Clock;
+  readonly #events: EventQueue;
   readonly #patience: Patience;
   readonly #connection: Connection;
-  readonly #context = new CausalContext();
-  readonly #chats: OutgoingChats;
+  readonly #user: User;
   readonly #calls: RemoteCalls;
-  readonly #inbox: Inbox;
-  readonly #events = new EventQueue();
-  #user: { readonly id: number; readonly name: string } | undefined;
-  #session: Session | undefined;
+  readonly #resume: ClientOptions["resume"];
   #closed = false;
 
   /** Use {@linkcode connect}. */
   constructor(options: ClientOptions, journal: Journal | undefined, waiting: Outgoing[]) {
-    this.#options = options;
-    this.#clock = options.clock ?? systemClock;
-    const requestTimeoutMs = options.requestTimeoutMs ?? 15_000;
-    this.#patience = new Patience(this.#clock, requestTimeoutMs);
-    this.#connection = new Connection({
-      address: { host: options.host ?? "127.0.0.1", port: options.port ?? 6000, tls: options.tls },
-      clock: this.#clock,
-      want: options.want ?? ["delivered", "typing"],
-      device: options.device ?? "",
-      connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
-      requestTimeoutMs,
-      seen: () => this.#context.seen,
-      giveUpAfterMs: options.giveUpAfterMs ?? 24 * 60 * 60 * 1000,
-    }, {
+    const settings = settingsOf(options);
+    this.#resume = options.resume;
+    this.#events = new EventQueue(options.onEvent);
+    this.#patience = new Patience(settings.clock, settings.requestTimeoutMs);
+    this.#connection = new Connection({ ...settings, seen: () => this.#user.seen }, {
       onState: (state, reason, retryInMs) => this.#onState(state, reason, retryInMs),
-      onOnline: (ack, resumed) => this.#onOnline(ack, resumed),
-      onOffline: () => {
-        this.#chats.stop();
-        this.#inbox.lost();
+      onOnline: (ack, resumed) => this.#user.online(ack, resumed),
+      onOffline: () => this.#user.offline(),
+      onMessage: (message) => {
+        const event = this.#user.take(message) ? undefined : eventOf(message);
+        if (event !== undefined) this.#events.push(event);
       },
-      onMessage: (message) => this.#onMessage(message),
       onMalformed: (why) => this.report(4, `the server sent something malformed: ${why}`),
     });
     this.#calls = new RemoteCalls(this.#connection, this.#patience, {
-      hasUser: () => this.#user !== undefined,
+      hasUser: () => this.#user.isKnown,
       isClosed: () => this.#closed,
     });
-    this.#chats = new OutgoingChats({
-      clock: this.#clock,
+    this.#user = new User({
+      ...settings,
       connection: this.#connection,
-      context: this.#context,
       journal,
       waiting,
-      maxEntries: options.maxOutbox ?? 10_000,
-      ackTimeoutMs: options.ackTimeoutMs ?? 15_000,
-      onEvent: (event) => this.#emit(event),
+      emit: (event, handled) => this.#events.push(event, handled),
       onEmpty: () => this.#patience.wake(),
     });
-    this.#inbox = new Inbox(
-      this.#clock,
-      (ack) => this.#connection.send(ack),
-      (message, handled) => this.#emit({ type: "message", message }, handled),
-    );
   }
 
   /** Used by {@linkcode connect}. */
   async start(): Promise<void> {
-    const { resume } = this.#options;
+    const resume = this.#resume;
     if (resume === undefined) return await this.#connection.ready();
-    this.#user = { id: resume.id, name: resume.name };
+    this.#user.recall(resume.id, resume.name);
     this.#connection.resumeInBackground(resume.token);
   }
 
   /** The user's session as of the latest LOGIN_ACK; undefined before the first. */
   get session(): Session | undefined {
-    return this.#session;
+    return this.#user.session;
   }
 
   /** How it stands with the server. */
@@ -147,7 +98,7 @@ export class Client implements AsyncIterable<ClientEvent> {
 
   /** Chats that the server has not acknowledged, in order. */
   get unsent(): readonly Outgoing[] {
-    return this.#chats.unsent;
+    return this.#user.chats.unsent;
   }
 
   /** Events that nobody took in time (see {@linkcode EventQueue}). */
@@ -207,18 +158,12 @@ export class Client implements AsyncIterable<ClientEvent> {
   /** Queues a chat; see {@linkcode sendTo}. */
   async send(target: Target, msg: string): Promise<Queued> {
     if (this.#closed) throw new ConnectionLost("the client is closed");
-    const user = this.#user;
-    if (user === undefined) throw new RequestError(3, "log in first");
-    return await this.#chats.send(user.id, target, msg);
+    return await this.#user.send(target, msg);
   }
 
   /** Tells the others that the user types. Not stored, not repeated, lost while offline. */
   typing(target: Target): void {
-    if (this.#connection.state !== "online") return;
-    this.#connection.send({
-      msgid: MSGID.TYPING,
-      ...(target.kind === "user" ? { toid: target.id } : { groupid: target.id }),
-    });
+    this.#calls.typing(target);
   }
 
   /**
@@ -260,7 +205,7 @@ export class Client implements AsyncIterable<ClientEvent> {
     options: { readonly before?: string | undefined; readonly limit?: number } = {},
   ): Promise<HistoryPage> {
     const page = await this.#calls.history(target, options.before, options.limit ?? 50);
-    this.#context.saw(page.messages.at(-1)?.mid ?? "");
+    this.#user.saw(page.messages.at(-1)?.mid ?? "");
     return page;
   }
 
@@ -280,10 +225,9 @@ export class Client implements AsyncIterable<ClientEvent> {
    */
   async deleteAccount(password: string): Promise<void> {
     await this.#calls.deleteAccount(password);
-    this.#endSession();
-    this.#chats.failAll(1, "the account was deleted");
-    this.#session = undefined;
-    this.#user = undefined;
+    this.#user.leave();
+    this.#connection.forget();
+    this.#user.chats.failAll(1, "the account was deleted");
   }
 
   /** Tries to reconnect now instead of waiting. */
@@ -297,17 +241,16 @@ export class Client implements AsyncIterable<ClientEvent> {
    * @returns False when some still were after `timeoutMs`.
    */
   async drained(timeoutMs: number): Promise<boolean> {
-    await this.#patience.until(() => this.#chats.isEmpty || this.#closed, timeoutMs);
-    return this.#chats.isEmpty;
+    await this.#patience.until(() => this.#user.chats.isEmpty || this.#closed, timeoutMs);
+    return this.#user.chats.isEmpty;
   }
 
   /** Logs out: the token becomes void, the connection stays and can log in again. */
   async logout(): Promise<void> {
-    this.#inbox.flush();
+    this.#user.confirm();
     await this.#calls.logout();
-    this.#endSession();
-    this.#session = undefined;
-    this.#user = undefined;
+    this.#user.leave();
+    this.#connection.forget();
   }
 
   /**
@@ -319,45 +262,29 @@ export class Client implements AsyncIterable<ClientEvent> {
     if (this.#closed) return;
     if (flushMs > 0) await this.drained(flushMs);
     this.#closed = true;
-    this.#inbox.flush();
-    const limit = pause(this.#clock, CLOSE_FLUSH_MS);
-    await Promise.race([this.#connection.flushed(), limit.done]);
-    limit.stop();
-    this.#chats.stop();
+    this.#user.confirm();
+    await this.#connection.flushed(CLOSE_FLUSH_MS);
+    this.#user.chats.stop();
     await this.#connection.close("the client was closed");
-    await this.#chats.close(new ConnectionLost("the client was closed"));
+    await this.#user.chats.close(new ConnectionLost("the client was closed"));
     this.#patience.wake();
     this.#events.close();
   }
 
   /** Tells the program of something that failed without belonging to a request. */
   report(errno: number, errmsg: string): void {
-    this.#emit({ type: "error", errno, errmsg });
+    this.#events.push({ type: "error", errno, errmsg });
   }
 
   async #signIn(how: Credential): Promise<Session> {
     await this.#calls.logIn(how);
-    const session = this.#session;
+    const { session } = this.#user;
     if (session === undefined) throw new ConnectionLost("the connection was lost");
     return session;
   }
 
-  /** What the connection carries from now on is in nobody's name. */
-  #endSession(): void {
-    this.#chats.stop();
-    this.#inbox.close();
-    this.#connection.forget();
-  }
-
-  #emit(event: ClientEvent, handled?: () => void): void {
-    const { onEvent } = this.#options;
-    if (onEvent === undefined) return this.#events.push(event, handled);
-    onEvent(event);
-    handled?.();
-  }
-
   #onState(state: ConnectionState, reason: string, retryInMs: number | undefined): void {
-    this.#emit({
+    this.#events.push({
       type: "connection",
       state,
       reason,
@@ -365,33 +292,5 @@ export class Client implements AsyncIterable<ClientEvent> {
       ...(state === "offline" && { loginNeeded: this.loginNeeded }),
     });
     this.#patience.wake();
-  }
-
-  #onOnline(ack: LoginAck, resumed: boolean): void {
-    const session = sessionOf(ack);
-    const { id, name } = session;
-    this.#inbox.open(id);
-    this.#user = { id, name };
-    this.#session = session;
-    this.#context.told(ack.now, this.#clock.now());
-    this.#emit({ type: "session", session, resumed });
-    this.#chats.start(id);
-  }
-
-  #onMessage(message: ServerMessage): void {
-    switch (message.msgid) {
-      case MSGID.ONE_CHAT:
-      case MSGID.GROUP_CHAT:
-        this.#context.saw(message.mid);
-        return this.#inbox.take(message);
-      case MSGID.CHAT_ACK:
-        return this.#chats.acknowledged(message);
-      case MSGID.ERROR:
-        if (message.cid !== undefined) return this.#chats.refused(message, message.cid);
-        break;
-      default:
-    }
-    const event = eventOf(message);
-    if (event !== undefined) this.#emit(event);
   }
 }

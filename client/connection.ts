@@ -1,7 +1,7 @@
 /**
  * The way to the server over time: connects, logs in again after a loss, notices a dead peer.
  * It knows no chats: what is not housekeeping goes to its owner. What logs in is the authenticator's,
- * how long to wait the policy's; here they meet one socket.
+ * whether and when to come back the reconnects'; here they meet one socket.
  *
  * Invariants: at most one socket; a loss is followed by a jittered wait, never by an immediate
  * attempt; without credentials nothing is retried; a refusal that a retry cannot change (wrong
@@ -15,10 +15,10 @@ import { type Clock, pause } from "./clock.ts";
 import { ConnectionLost } from "./errors.ts";
 import type { ConnectionState } from "./events.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import { ReconnectPolicy } from "./reconnect_policy.ts";
+import { type Ended, Reconnects } from "./reconnects.ts";
 import { Requests } from "./requests.ts";
 import { type Address, dial, Socket } from "./socket.ts";
-import { SocketWaiters } from "./socket_waiters.ts";
+import { SocketSlot } from "./socket_slot.ts";
 
 /** Settings of a {@linkcode Connection}. */
 export interface ConnectionOptions extends AuthenticatorOptions {
@@ -49,20 +49,12 @@ export class Connection {
   readonly #clock: Clock;
   readonly #requests: Requests;
   readonly #authenticator: Authenticator;
-  readonly #policy: ReconnectPolicy;
+  readonly #reconnects: Reconnects;
   readonly #heartbeat: Heartbeat;
-  /** Calls of `ready`. */
-  readonly #waiters = new SocketWaiters();
+  readonly #slot = new SocketSlot();
   #state: ConnectionState = "offline";
-  #socket: Socket | undefined;
-  /** Resolves with the reason when `#socket` closes. */
-  #socketClosed = Promise.withResolvers<string>();
   #loop: Promise<void> | undefined;
   #closing = false;
-  /** Cuts the wait before a retry short. */
-  #retryNow: (() => void) | undefined;
-  /** Set by a BYE after which coming back would be wrong. */
-  #finalBye: string | undefined;
 
   constructor(options: ConnectionOptions, handlers: ConnectionHandlers) {
     this.#options = options;
@@ -71,7 +63,7 @@ export class Connection {
     this.#requests = new Requests(options.clock);
     this.#authenticator = new Authenticator(options, this.#requests);
     this.#heartbeat = new Heartbeat(options.clock);
-    this.#policy = new ReconnectPolicy(options.clock, options.giveUpAfterMs);
+    this.#reconnects = new Reconnects(options.clock, options.giveUpAfterMs);
   }
 
   /** How it stands now. */
@@ -119,12 +111,12 @@ export class Connection {
 
   /** Sends a message that has no answer. False when not connected. */
   send(message: object): boolean {
-    return this.#socket?.send(message) ?? false;
+    return this.#slot.socket?.send(message) ?? false;
   }
 
   /** Sends JSON text. False when not connected. */
   sendText(text: string): boolean {
-    return this.#socket?.sendText(text) ?? false;
+    return this.#slot.socket?.sendText(text) ?? false;
   }
 
   /**
@@ -133,7 +125,7 @@ export class Connection {
    * @throws {ConnectionLost} Not connected, or no answer in time.
    */
   request(message: object, deadlineMs: number): Promise<ServerMessage> {
-    const socket = this.#socket;
+    const { socket } = this.#slot;
     if (socket === undefined) return Promise.reject(new ConnectionLost("not connected"));
     const { req, answer } = this.#requests.open(deadlineMs);
     socket.send({ ...message, req });
@@ -142,40 +134,41 @@ export class Connection {
 
   /** Gives the present connection up; with credentials a new one follows. */
   drop(reason: string): void {
-    this.#socket?.close(reason);
+    this.#slot.socket?.close(reason);
   }
 
   /** Gives the present connection up unless the server is heard within so many ms. */
   probe(withinMs: number): void {
-    if (this.#socket !== undefined) this.#heartbeat.probe(this.#socket, withinMs);
+    const { socket } = this.#slot;
+    if (socket !== undefined) this.#heartbeat.probe(socket, withinMs);
   }
 
   /** Tries now instead of waiting, also after retries have ended. */
   reconnect(): void {
-    this.#policy.reset();
-    this.#finalBye = undefined;
-    if (this.#retryNow !== undefined) this.#retryNow();
-    else if (this.canComeBack) this.#start();
+    this.#reconnects.reset();
+    if (!this.#reconnects.endWait() && this.canComeBack) this.#start();
   }
 
-  /** Resolves when what was sent has left, or the connection is gone. */
-  async flushed(): Promise<void> {
-    await this.#socket?.flushed();
+  /** Resolves when what was sent has left, the connection is gone, or `limitMs` have passed. */
+  async flushed(limitMs: number): Promise<void> {
+    const limit = pause(this.#clock, limitMs);
+    await Promise.race([this.#slot.socket?.flushed(), limit.done]);
+    limit.stop();
   }
 
   /** Ends everything. Idempotent. */
   async close(reason: string): Promise<void> {
     this.#closing = true;
-    this.#retryNow?.();
-    this.#socket?.close(reason);
+    this.#reconnects.endWait();
+    this.#slot.socket?.close(reason);
     await this.#loop;
   }
 
   /** Connects for a request made without one: resolves once there is a socket. */
   async #ready(): Promise<Socket> {
     if (this.#closing) throw new ConnectionLost("the client is closed");
-    if (this.#socket !== undefined) return this.#socket;
-    const socket = this.#waiters.wait();
+    if (this.#slot.socket !== undefined) return this.#slot.socket;
+    const socket = this.#slot.wait();
     this.#start();
     return await socket;
   }
@@ -193,25 +186,25 @@ export class Connection {
       const outcome = await this.#once();
       reason = outcome.reason;
       if (this.#closing || outcome.final || !this.canComeBack) break;
-      if (this.#policy.lost()) {
+      if (this.#reconnects.lost()) {
         reason = `gave up: ${reason}`;
         break;
       }
-      await this.#wait(reason);
+      await this.#reconnects.wait((waitMs) => this.#set("waiting", reason, waitMs));
     }
     this.#loop = undefined; // from here on `#start` begins a new one
-    this.#waiters.fail(reason || "the client is closed");
+    this.#slot.fail(reason || "the client is closed");
     this.#set("offline", this.#closing ? "" : reason);
   }
 
   /** One connection from dial to close. */
-  async #once(): Promise<{ readonly reason: string; readonly final: boolean }> {
+  async #once(): Promise<Ended> {
     let conn: Deno.Conn;
     try {
       conn = await dial(this.#options.address, this.#options.connectTimeoutMs);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      this.#waiters.fail(reason);
+      this.#slot.fail(reason);
       return { reason, final: false };
     }
     if (this.#closing) {
@@ -226,37 +219,31 @@ export class Connection {
         this.#set("connecting", "");
         if ("refused" in outcome) {
           this.forget();
-          this.#waiters.fail(outcome.refused);
+          this.#slot.fail(outcome.refused);
           return { reason: outcome.refused, final: true };
         }
-        this.#policy.asked(outcome.retryAfterMs);
+        this.#reconnects.asked(outcome.retryAfterMs);
         return { reason: outcome.retry, final: false };
       }
     }
-    this.#waiters.pass(socket);
-    const reason = await this.#socketClosed.promise;
-    return { reason: this.#finalBye ?? reason, final: this.#finalBye !== undefined };
+    this.#slot.pass();
+    return this.#reconnects.closed(await this.#slot.closed);
   }
 
   #adopt(conn: Deno.Conn): Socket {
-    this.#socketClosed = Promise.withResolvers<string>();
-    this.#finalBye = undefined;
-    const closed = this.#socketClosed;
     const socket = new Socket(conn, {
       onMessage: (message) => this.#receive(message),
       onMalformed: (why) => this.#handlers.onMalformed(why),
-      onClose: (reason) => {
-        this.#lost(reason);
-        closed.resolve(reason);
-      },
+      onClose: (reason) => this.#lost(reason),
     }, this.#clock.now);
-    this.#socket = socket;
+    this.#slot.put(socket);
+    this.#reconnects.connected();
     this.#set("connected", "");
     return socket;
   }
 
   #lost(reason: string): void {
-    this.#socket = undefined;
+    this.#slot.empty(reason);
     this.#authenticator.lost();
     this.#heartbeat.stop();
     const wasOnline = this.#state === "online";
@@ -271,7 +258,7 @@ export class Connection {
   #receive(message: ServerMessage): void {
     switch (message.msgid) {
       case MSGID.PING:
-        this.#socket?.send({ msgid: MSGID.PONG, req: message.req });
+        this.#slot.socket?.send({ msgid: MSGID.PONG, req: message.req });
         return;
       case MSGID.LOGIN_ACK: {
         // Before the promise of the answer, so that pushes in the same read come after it.
@@ -281,8 +268,7 @@ export class Connection {
         return;
       }
       case MSGID.BYE:
-        this.#policy.asked(message.retryAfterMs ?? 0);
-        if (isFinal(message.errno)) this.#finalBye = message.errmsg;
+        this.#reconnects.bye(message);
         // The token is void, and the password it came from is not this account's any more.
         if (message.errno === 1) this.#authenticator.forget();
         this.#handlers.onMessage(message);
@@ -293,19 +279,11 @@ export class Connection {
   }
 
   #online(ack: LoginAck, resumed: boolean): void {
-    this.#policy.online();
-    if (this.#socket !== undefined) this.#heartbeat.watch(this.#socket, ack.heartbeat);
+    const { socket } = this.#slot;
+    this.#reconnects.online();
+    if (socket !== undefined) this.#heartbeat.watch(socket, ack.heartbeat);
     this.#set("online", "");
     this.#handlers.onOnline(ack, resumed);
-  }
-
-  async #wait(reason: string): Promise<void> {
-    const waitMs = this.#policy.nextWaitMs();
-    this.#set("waiting", reason, waitMs);
-    const wait = pause(this.#clock, waitMs);
-    this.#retryNow = wait.stop;
-    await wait.done;
-    this.#retryNow = undefined;
   }
 
   #set(state: ConnectionState, reason: string, retryInMs?: number): void {
@@ -313,10 +291,4 @@ export class Connection {
     this.#state = state;
     this.#handlers.onState(state, reason, retryInMs);
   }
-}
-
-/** BYE errnos after which the same session must not come back by itself. */
-function isFinal(errno: number): boolean {
-  // 1: revoked; 2: another client has taken the session; 6: forbidden.
-  return errno === 1 || errno === 2 || errno === 6;
 }

@@ -146,8 +146,9 @@ interface Slot {
   readonly handled: (() => void) | undefined;
 }
 
-/** Events that wait for the program. */
+/** Events on their way to the program: they wait for it, or go to what it gave to take them. */
 export class EventQueue implements AsyncIterable<ClientEvent> {
+  readonly #onEvent: ((event: ClientEvent) => void) | undefined;
   #slots: Slot[] = [];
   #head = 0;
   #others = 0;
@@ -156,8 +157,18 @@ export class EventQueue implements AsyncIterable<ClientEvent> {
   /** Events dropped because nobody took them. */
   dropped = 0;
 
+  /** @param onEvent Takes events as they come; then none waits. It has dealt with one when it returns. */
+  constructor(onEvent?: (event: ClientEvent) => void) {
+    this.#onEvent = onEvent;
+  }
+
   /** Adds an event; `handled` is called once the program has dealt with it. */
   push(event: ClientEvent, handled?: () => void): void {
+    if (this.#onEvent !== undefined) {
+      this.#onEvent(event);
+      handled?.();
+      return;
+    }
     if (this.#closed) return;
     this.#slots.push({ event, handled });
     if (handled === undefined && ++this.#others > MAX_OTHERS) this.#dropOldestOther();

@@ -5,8 +5,9 @@
 
 import { App } from "./app.ts";
 import { isSignal, type Outcome } from "./app_view.ts";
-import { type Client, connect } from "./client.ts";
+import type { Client } from "./client.ts";
 import { systemClock } from "./clock.ts";
+import { connect } from "./connect.ts";
 import { EventRelay } from "./event_relay.ts";
 import type { Flags } from "./flags.ts";
 import { freshProfile } from "./fresh_profile.ts";

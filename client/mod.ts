@@ -15,7 +15,8 @@
  * @module
  */
 
-export { Client, connect } from "./client.ts";
+export { Client } from "./client.ts";
+export { connect } from "./connect.ts";
 export type { ClientOptions, HistoryPage, Queued, Sent } from "./options.ts";
 export type { Login } from "./authenticator.ts";
 export type {

@@ -1,9 +1,12 @@
 /**
- * What a program gives to the client library and gets back from it. Types only.
+ * What a program gives to the client library, with what holds where it gives nothing, and what it gets
+ * back.
  */
 
-import type { Clock } from "./clock.ts";
+import type { Want } from "@chat/wire/messages.ts";
+import { type Clock, systemClock } from "./clock.ts";
 import type { ClientEvent, Message } from "./events.ts";
+import type { Address } from "./socket.ts";
 
 /** How to make a client. */
 export interface ClientOptions {
@@ -43,6 +46,34 @@ export interface ClientOptions {
   readonly maxOutbox?: number;
   /** Replaced in tests. */
   readonly clock?: Clock;
+}
+
+/** Options of a client with every default in its place. */
+export interface Settings {
+  readonly address: Address;
+  readonly clock: Clock;
+  readonly want: readonly Want[];
+  readonly device: string;
+  readonly connectTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly ackTimeoutMs: number;
+  readonly giveUpAfterMs: number;
+  readonly maxOutbox: number;
+}
+
+/** The settings that options come to. */
+export function settingsOf(options: ClientOptions): Settings {
+  return {
+    address: { host: options.host ?? "127.0.0.1", port: options.port ?? 6000, tls: options.tls },
+    clock: options.clock ?? systemClock,
+    want: options.want ?? ["delivered", "typing"],
+    device: options.device ?? "",
+    connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
+    requestTimeoutMs: options.requestTimeoutMs ?? 15_000,
+    ackTimeoutMs: options.ackTimeoutMs ?? 15_000,
+    giveUpAfterMs: options.giveUpAfterMs ?? 24 * 60 * 60 * 1000,
+    maxOutbox: options.maxOutbox ?? 10_000,
+  };
 }
 
 /** When a chat became durable on the server. */

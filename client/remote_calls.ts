@@ -26,7 +26,7 @@ export interface Caller {
   isClosed(): boolean;
 }
 
-/** The requests of one client. All reject with RequestError or ConnectionLost. */
+/** The requests of one client. Those with an answer reject with RequestError or ConnectionLost. */
 export class RemoteCalls {
   readonly #connection: Connection;
   readonly #patience: Patience;
@@ -91,6 +91,15 @@ export class RemoteCalls {
     }, true);
     if (answer.msgid !== MSGID.HISTORY_ACK) throw unexpected("HISTORY", answer);
     return { messages: answer.messages, more: answer.more };
+  }
+
+  /** TYPING: no answer, and nothing while offline. */
+  typing(target: Target): void {
+    if (this.#connection.state !== "online") return;
+    this.#connection.send({
+      msgid: MSGID.TYPING,
+      ...(target.kind === "user" ? { toid: target.id } : { groupid: target.id }),
+    });
   }
 
   /** CHANGE_PASSWORD. */

@@ -2,8 +2,9 @@
  * `--json`, `--exec`, or no terminal on stdin: logs in as the flags say, runs the commands, leaves.
  */
 
-import { type Client, connect } from "./client.ts";
+import type { Client } from "./client.ts";
 import { systemClock } from "./clock.ts";
+import { connect } from "./connect.ts";
 import { RequestError } from "./errors.ts";
 import type { ClientEvent, Session } from "./events.ts";
 import type { Flags } from "./flags.ts";
