@@ -8,6 +8,7 @@
  */
 
 import type { Key } from "./keys.ts";
+import * as places from "./places.ts";
 import { graphemes } from "./text.ts";
 
 /** Longest input, in UTF-16 units: the longest message. */
@@ -104,27 +105,27 @@ const KEYS: Readonly<Record<string, Edit>> = {
   "return": (e) => ({ editor: e, submit: e.text }),
   "enter": (e) => ({ editor: insert(e, "\n") }), // Ctrl-J
   "M-return": (e) => ({ editor: insert(e, "\n") }),
-  "left": (e) => ({ editor: moved(e, before(e)) }),
-  "C-b": (e) => ({ editor: moved(e, before(e)) }),
-  "right": (e) => ({ editor: moved(e, after(e)) }),
-  "C-f": (e) => ({ editor: moved(e, after(e)) }),
-  "C-left": (e) => ({ editor: moved(e, wordStart(e)) }),
-  "M-b": (e) => ({ editor: moved(e, wordStart(e)) }),
-  "C-right": (e) => ({ editor: moved(e, wordEnd(e)) }),
-  "M-f": (e) => ({ editor: moved(e, wordEnd(e)) }),
-  "home": (e) => ({ editor: moved(e, lineStart(e)) }),
-  "C-a": (e) => ({ editor: moved(e, lineStart(e)) }),
-  "end": (e) => ({ editor: moved(e, lineEnd(e)) }),
-  "C-e": (e) => ({ editor: moved(e, lineEnd(e)) }),
-  "backspace": (e) => ({ editor: replace(e, before(e), e.cursor, "") }),
-  "C-h": (e) => ({ editor: replace(e, before(e), e.cursor, "") }),
-  "delete": (e) => ({ editor: replace(moved(e, e.cursor), e.cursor, after(e), "") }),
-  "C-d": (e) => e.text === "" ? undefined : { editor: replace(e, e.cursor, after(e), "") },
-  "C-k": (e) => ({ editor: kill(e, e.cursor, Math.max(lineEnd(e), after(e, lineEnd(e)))) }),
-  "C-u": (e) => ({ editor: kill(e, lineStart(e), e.cursor) }),
-  "C-w": (e) => ({ editor: kill(e, spaceStart(e), e.cursor) }),
-  "M-backspace": (e) => ({ editor: kill(e, wordStart(e), e.cursor) }),
-  "M-d": (e) => ({ editor: kill(e, e.cursor, wordEnd(e)) }),
+  "left": (e) => ({ editor: moved(e, places.before) }),
+  "C-b": (e) => ({ editor: moved(e, places.before) }),
+  "right": (e) => ({ editor: moved(e, places.after) }),
+  "C-f": (e) => ({ editor: moved(e, places.after) }),
+  "C-left": (e) => ({ editor: moved(e, places.wordStart) }),
+  "M-b": (e) => ({ editor: moved(e, places.wordStart) }),
+  "C-right": (e) => ({ editor: moved(e, places.wordEnd) }),
+  "M-f": (e) => ({ editor: moved(e, places.wordEnd) }),
+  "home": (e) => ({ editor: moved(e, places.lineStart) }),
+  "C-a": (e) => ({ editor: moved(e, places.lineStart) }),
+  "end": (e) => ({ editor: moved(e, places.lineEnd) }),
+  "C-e": (e) => ({ editor: moved(e, places.lineEnd) }),
+  "backspace": (e) => ({ editor: removed(e, places.before) }),
+  "C-h": (e) => ({ editor: removed(e, places.before) }),
+  "delete": (e) => ({ editor: removed(e, places.after) }),
+  "C-d": (e) => e.text === "" ? undefined : { editor: removed(e, places.after) },
+  "C-k": (e) => ({ editor: killed(e, restOfLine) }),
+  "C-u": (e) => ({ editor: killed(e, places.lineStart) }),
+  "C-w": (e) => ({ editor: killed(e, places.spaceStart) }),
+  "M-backspace": (e) => ({ editor: killed(e, places.wordStart) }),
+  "M-d": (e) => ({ editor: killed(e, places.wordEnd) }),
   "C-y": (e) => ({ editor: insert(e, e.killed) }),
   "C-t": (e) => ({ editor: transposed(e) }),
   "C-_": (e) => ({ editor: undone(e) }),
@@ -148,8 +149,28 @@ function changed(editor: Editor, text: string, cursor: number): Editor {
   return { ...editor, text, cursor, undo };
 }
 
-function moved(editor: Editor, cursor: number): Editor {
-  return { ...editor, cursor };
+/** Where a way leads from a place in a text. */
+type Way = (text: string, at: number) => number;
+
+function moved(editor: Editor, way: Way): Editor {
+  return { ...editor, cursor: way(editor.text, editor.cursor) };
+}
+
+/** Without what is on the way. */
+function removed(editor: Editor, way: Way): Editor {
+  const to = way(editor.text, editor.cursor);
+  return replace(editor, Math.min(editor.cursor, to), Math.max(editor.cursor, to), "");
+}
+
+/** Without what is on the way, which Ctrl-Y brings back. */
+function killed(editor: Editor, way: Way): Editor {
+  const to = way(editor.text, editor.cursor);
+  return kill(editor, Math.min(editor.cursor, to), Math.max(editor.cursor, to));
+}
+
+/** Past the end of the line. */
+function restOfLine(text: string, at: number): number {
+  return places.after(text, places.lineEnd(text, at));
 }
 
 function kill(editor: Editor, from: number, to: number): Editor {
@@ -169,93 +190,24 @@ function undone(editor: Editor): Editor {
 }
 
 function transposed(editor: Editor): Editor {
-  const end = editor.cursor === editor.text.length ? editor.cursor : after(editor);
-  const middle = before(editor, end);
-  const start = before(editor, middle);
+  const { text, cursor } = editor;
+  const end = cursor === text.length ? cursor : places.after(text, cursor);
+  const middle = places.before(text, end);
+  const start = places.before(text, middle);
   if (start === middle) return editor;
-  const { text } = editor;
   return replace(editor, start, end, text.slice(middle, end) + text.slice(start, middle));
-}
-
-// ── moving ──────────────────────────────────────────────────────────────────────────────────
-
-function before(editor: Editor, from = editor.cursor): number {
-  // A grapheme never reaches over a newline, so one line is enough to look at.
-  const start = startOfLine(editor.text, from);
-  if (start === from) return Math.max(0, from - 1);
-  const last = graphemes(editor.text.slice(start, from)).at(-1);
-  return from - (last?.length ?? 0);
-}
-
-function after(editor: Editor, from = editor.cursor): number {
-  if (editor.text[from] === "\n") return from + 1;
-  const end = endOfLine(editor.text, from);
-  const first = graphemes(editor.text.slice(from, end))[0];
-  return from + (first?.length ?? 0);
-}
-
-function lineStart(editor: Editor): number {
-  return startOfLine(editor.text, editor.cursor);
-}
-
-function lineEnd(editor: Editor): number {
-  return endOfLine(editor.text, editor.cursor);
-}
-
-function startOfLine(text: string, from: number): number {
-  return from === 0 ? 0 : text.lastIndexOf("\n", from - 1) + 1;
-}
-
-function endOfLine(text: string, from: number): number {
-  const end = text.indexOf("\n", from);
-  return end < 0 ? text.length : end;
-}
-
-function wordStart(editor: Editor): number {
-  const match = /[\p{L}\p{N}\p{M}_]*[^\p{L}\p{N}\p{M}_]*$/u.exec(
-    editor.text.slice(0, editor.cursor),
-  );
-  return editor.cursor - (match?.[0].length ?? 0);
-}
-
-function wordEnd(editor: Editor): number {
-  const match = /^[^\p{L}\p{N}\p{M}_]*[\p{L}\p{N}\p{M}_]*/u.exec(editor.text.slice(editor.cursor));
-  return editor.cursor + (match?.[0].length ?? 0);
-}
-
-function spaceStart(editor: Editor): number {
-  const match = /\S*\s*$/u.exec(editor.text.slice(0, editor.cursor));
-  return editor.cursor - (match?.[0].length ?? 0);
 }
 
 // ── history ─────────────────────────────────────────────────────────────────────────────────
 
 function upward(editor: Editor): Editor {
-  const start = lineStart(editor);
-  if (start > 0) {
-    const previous = startOfLine(editor.text, start - 1);
-    return moved(editor, atColumn(editor, previous, editor.cursor - start));
-  }
-  return shown(editor, editor.at - 1);
+  const above = places.above(editor.text, editor.cursor);
+  return above === undefined ? shown(editor, editor.at - 1) : { ...editor, cursor: above };
 }
 
 function downward(editor: Editor): Editor {
-  const end = lineEnd(editor);
-  if (end < editor.text.length) {
-    return moved(editor, atColumn(editor, end + 1, editor.cursor - lineStart(editor)));
-  }
-  return shown(editor, editor.at + 1);
-}
-
-/** The place `units` into the line that begins at `start`, on a grapheme's edge. */
-function atColumn(editor: Editor, start: number, units: number): number {
-  const end = endOfLine(editor.text, start);
-  let at = start;
-  for (const grapheme of graphemes(editor.text.slice(start, end))) {
-    if (at + grapheme.length > start + units) break;
-    at += grapheme.length;
-  }
-  return at;
+  const below = places.below(editor.text, editor.cursor);
+  return below === undefined ? shown(editor, editor.at + 1) : { ...editor, cursor: below };
 }
 
 function shown(editor: Editor, at: number): Editor {
