@@ -11,22 +11,14 @@ import type { Client } from "./client.ts";
 import { type Clock, pause } from "./clock.ts";
 import type { Invocation } from "./command_table.ts";
 import { asGroup, helpLines, idOrName, parseLine, parseObject } from "./commands.ts";
-import {
-  type Directory,
-  EMPTY,
-  keyOf,
-  ofSession,
-  resolve,
-  withFriend,
-  withGroup,
-  withPresence,
-  withSender,
-} from "./directory.ts";
+import { keyOf } from "./directory.ts";
 import { ConnectionLost, RequestError } from "./errors.ts";
 import type { ClientEvent, Target } from "./events.ts";
 import { parseJson } from "./json.ts";
 import { OpenSends } from "./open_sends.ts";
-import { eventShown, inWords, messageShown, whoShown } from "./script_output.ts";
+import { type Asked, ScriptAnswers } from "./script_answers.ts";
+import { ScriptContacts } from "./script_contacts.ts";
+import { eventShown, messageShown, whoShown } from "./script_output.ts";
 
 /** How long `/wait`, `/waitfor` and `/sync` wait when nothing is said, in seconds. */
 const WAIT_S = 30;
@@ -48,55 +40,37 @@ interface Secrets {
   readonly fresh: string | undefined;
 }
 
-interface Command {
-  readonly line: number;
-  /** The caller's own mark of a JSON command, echoed. */
-  readonly ref: unknown;
-}
-
 /** Runs commands against one client. */
 export class Script {
   readonly #options: ScriptOptions;
   readonly #client: Client;
-  #directory: Directory = EMPTY;
-  #current: Target | undefined;
-  #failed = false;
-  #left = false;
+  readonly #answers: ScriptAnswers;
+  readonly #contacts: ScriptContacts;
   readonly #arrivals: Arrivals;
   readonly #sends = new OpenSends();
+  #left = false;
 
   constructor(options: ScriptOptions) {
     this.#options = options;
     this.#client = options.client;
+    this.#answers = new ScriptAnswers((line) => options.print(line));
+    this.#contacts = new ScriptContacts(() => options.client.session !== undefined);
     this.#arrivals = new Arrivals(options.clock);
   }
 
   /** Something failed so far. */
   get failed(): boolean {
-    return this.#failed;
+    return this.#answers.failed;
   }
 
   /** Takes an event of the client. */
   onEvent(event: ClientEvent): void {
-    switch (event.type) {
-      case "session":
-        this.#directory = ofSession(this.#directory, event.session);
-        break;
-      case "presence":
-        this.#directory = withPresence(this.#directory, event.id, event.state === "online");
-        break;
-      case "message": {
-        const { id, name, groupid } = event.message;
-        this.#directory = withSender(this.#directory, id, name, groupid ?? 0);
-        this.#arrivals.add(event.message.msg);
-        break;
-      }
-      default:
-    }
+    this.#contacts.onEvent(event);
+    if (event.type === "message") this.#arrivals.add(event.message.msg);
     // What a line of this script sent is told by that line's `ok` or `error`.
     const isOwn = (event.type === "sent" || event.type === "failed") &&
       this.#sends.has(event.cid);
-    if (!isOwn) this.#print(eventShown(event, this.#directory));
+    if (!isOwn) this.#answers.tell(eventShown(event, this.#contacts.directory));
   }
 
   /**
@@ -112,26 +86,27 @@ export class Script {
       if (this.#left) break;
     }
     await this.#sends.done();
-    return !this.#failed;
+    return !this.#answers.failed;
   }
 
   /** Prints a failure that belongs to no line; the exit status tells of it. */
   fail(error: unknown): void {
-    this.#failed = true;
-    this.#print({ event: "error", ...inWords(error) });
+    this.#answers.fail(error);
   }
 
   async #line(line: string, number: number): Promise<void> {
     const isJson = line.trimStart().startsWith("{");
     const object = isJson ? parseObjectText(line) : undefined;
-    const command: Command = { line: number, ref: object?.ref };
+    const command: Asked = { line: number, ref: object?.ref };
     const parsed = object !== undefined
       ? parseObject(object)
       : isJson
       ? { ok: false as const, error: "a line that begins with { must be a JSON object" }
       : parseLine(line, { mode: "script", talking: false });
     if (parsed === undefined) return;
-    if (!parsed.ok) return this.#error(command, undefined, new RequestError(4, parsed.error));
+    if (!parsed.ok) {
+      return this.#answers.error(command, undefined, new RequestError(4, parsed.error));
+    }
     const { invocation } = parsed;
     try {
       const secrets = {
@@ -139,70 +114,77 @@ export class Script {
         fresh: textOf(object?.new),
       };
       const result = await this.#run(invocation, command, secrets);
-      if (result !== undefined) this.#ok(command, invocation.command, result);
+      if (result !== undefined) this.#answers.ok(command, invocation.command, result);
     } catch (error) {
-      this.#error(command, invocation.command, error);
+      this.#answers.error(command, invocation.command, error);
     }
   }
 
   /** @returns What to print besides `ok`; undefined when the answer is printed later. */
   async #run(
     invocation: Invocation,
-    command: Command,
+    command: Asked,
     { password, fresh }: Secrets,
   ): Promise<object | undefined> {
     const client = this.#client;
+    const contacts = this.#contacts;
     switch (invocation.command) {
       case "msg":
-        return await this.#send(this.#target(invocation.args.who), invocation.args.text, command);
+        return await this.#send(
+          contacts.target(invocation.args.who),
+          invocation.args.text,
+          command,
+        );
       case "chat":
-        return await this.#send(this.#target(invocation.args.id), invocation.args.text, command);
+        return await this.#send(contacts.target(invocation.args.id), invocation.args.text, command);
       case "groupchat":
         return await this.#send(
-          this.#target(asGroup(invocation.args.group)),
+          contacts.target(asGroup(invocation.args.group)),
           invocation.args.text,
           command,
         );
       case "say": {
-        if (this.#current === undefined) {
+        const { current } = contacts;
+        if (current === undefined) {
           throw new RequestError(4, "nobody to talk to: /open somebody, or /msg WHO TEXT");
         }
-        return await this.#send(this.#current, invocation.args.text, command);
+        return await this.#send(current, invocation.args.text, command);
       }
       case "open": {
         const { who } = invocation.args;
-        this.#current = who === undefined ? undefined : this.#target(who);
-        return this.#current === undefined ? {} : { conversation: keyOf(this.#current) };
+        const target = who === undefined ? undefined : contacts.target(who);
+        contacts.open(target);
+        return target === undefined ? {} : { conversation: keyOf(target) };
       }
       case "add": {
         const friend = await client.addFriend(idOrName(invocation.args.person, "@"));
-        this.#directory = withFriend(this.#directory, friend);
+        contacts.befriended(friend);
         return { friend };
       }
       case "create": {
         const group = await client.createGroup(invocation.args.name, invocation.args.desc ?? "");
-        this.#directory = withGroup(this.#directory, group);
+        contacts.joined(group);
         return { group };
       }
       case "join": {
         const group = await client.joinGroup(idOrName(invocation.args.group, "#"));
-        this.#directory = withGroup(this.#directory, group);
+        contacts.joined(group);
         return { group };
       }
       case "who":
-        this.#needSession();
+        contacts.needSession();
         return whoShown(
-          this.#directory,
-          invocation.args.who === undefined ? undefined : this.#target(invocation.args.who),
+          contacts.directory,
+          invocation.args.who === undefined ? undefined : contacts.target(invocation.args.who),
         );
       case "history": {
         const { who, count } = invocation.args;
-        const target = who === undefined ? this.#current : this.#target(who);
+        const target = who === undefined ? contacts.current : contacts.target(who);
         if (target === undefined) throw new RequestError(4, "whose history? /history WHO [COUNT]");
         const limit = Math.min(200, Math.max(1, Math.floor(Number(count ?? 50))));
         const page = await client.history(target, { limit });
         return {
-          messages: page.messages.map((message) => messageShown(message, this.#directory)),
+          messages: page.messages.map((message) => messageShown(message, contacts.directory)),
           more: page.more,
         };
       }
@@ -241,7 +223,7 @@ export class Script {
       case "logout":
         await this.#sends.done();
         await client.logout();
-        this.#directory = EMPTY;
+        contacts.forget();
         return {};
       case "quit":
         await this.#sends.done();
@@ -262,12 +244,12 @@ export class Script {
   }
 
   /** Queues a chat; its line is answered when the server has it, or has refused it. */
-  async #send(target: Target, text: string, command: Command): Promise<undefined> {
+  async #send(target: Target, text: string, command: Asked): Promise<undefined> {
     await this.#sends.room();
     const queued = await this.#client.send(target, text);
     const answered = queued.acknowledged().then(
-      ({ cid, mid, ts }) => this.#ok(command, "msg", { to: keyOf(target), cid, mid, ts }),
-      (error) => this.#error(command, "msg", error),
+      ({ cid, mid, ts }) => this.#answers.ok(command, "msg", { to: keyOf(target), cid, mid, ts }),
+      (error) => this.#answers.error(command, "msg", error),
     );
     this.#sends.add(queued.cid, answered);
   }
@@ -286,33 +268,6 @@ export class Script {
       return;
     }
     await pause(this.#options.clock, Number(forSeconds) * 1000).done;
-  }
-
-  /** Before a login nobody is known, which is no answer to who there is. */
-  #needSession(): void {
-    if (this.#client.session === undefined) throw new RequestError(3, "log in first");
-  }
-
-  #target(text: string): Target {
-    this.#needSession();
-    const target = resolve(this.#directory, text);
-    if (target === undefined) {
-      throw new RequestError(5, `${text} is no friend, fellow member or group of yours`);
-    }
-    return target;
-  }
-
-  #ok({ line, ref }: Command, cmd: string, result: object): void {
-    this.#print({ event: "ok", line, ref, cmd, ...result });
-  }
-
-  #error({ line, ref }: Command, cmd: string | undefined, error: unknown): void {
-    this.#failed = true;
-    this.#print({ event: "error", line, ref, cmd, ...inWords(error) });
-  }
-
-  #print(object: object): void {
-    this.#options.print(JSON.stringify(object));
   }
 }
 
