@@ -1,42 +1,30 @@
 /**
- * The program on a full screen: keys to commands, state to frames.
+ * The program on a full screen: keys to commands, state to frames. What is being typed is the input
+ * line's, how far one has scrolled the viewport's.
  *
- * Invariant: whatever arrives, the input line changes by keys alone; the terminal is given back as
- * it was, however the program ends.
+ * Invariant: the terminal is given back as it was, however the program ends.
  */
 
 import type { App } from "./app.ts";
 import type { AppView, Outcome } from "./app_view.ts";
 import type { Clock } from "./clock.ts";
 import { parseLine } from "./commands.ts";
-import { complete, type Completion } from "./complete.ts";
-import {
-  cleared,
-  type Editor,
-  hasRoom,
-  insert,
-  MAX_UNITS,
-  newEditor,
-  press,
-  submitted,
-} from "./editor.ts";
 import { FramePacer } from "./frame_pacer.ts";
 import type { InputHistory } from "./input_history.ts";
+import { InputLine } from "./input_line.ts";
 import type { Input, Key } from "./keys.ts";
-import { columnOf, layout, messageHeight, type View } from "./layout.ts";
+import { layout, messageHeight, type View } from "./layout.ts";
 import type { Screen, Terminal } from "./screen.ts";
-import { type Anchor, moved, windowAt } from "./scroll.ts";
 import type { Action } from "./reducer.ts";
 import { SecretPrompt } from "./secret_prompt.ts";
 import { currentOf, firstUnread, neighbour, type State } from "./state.ts";
 import type { TerminalInput } from "./terminal_input.ts";
-import { safeLine } from "./text.ts";
+import { Viewport } from "./viewport.ts";
 
 /** Countdowns and typing notices are looked at this often, in ms. */
 const TICK_MS = 1_000;
 /** Bells are at least so far apart, in ms. */
 const BELL_MS = 2_000;
-const LEAVE_HINT = "Ctrl-C again to leave, any other key to stay";
 
 /** What the full-screen view needs. */
 export interface TuiOptions {
@@ -57,13 +45,9 @@ export class Tui implements AppView {
   readonly #clock: Clock;
   readonly #frames: FramePacer;
   readonly #secret = new SecretPrompt();
+  readonly #line: InputLine;
+  readonly #viewport = new Viewport();
   #app: App | undefined;
-  #editor: Editor;
-  #anchor: Anchor | undefined;
-  #homeUp = 0;
-  #hint: string | undefined;
-  #leaving = false;
-  #completion: Completion | undefined;
   #cancelTick: (() => void) | undefined;
   #rungAt = 0;
   #running = false;
@@ -73,12 +57,12 @@ export class Tui implements AppView {
     this.#screen = options.screen;
     this.#clock = options.clock;
     this.#frames = new FramePacer(options.clock, () => this.#draw());
-    this.#editor = insert(newEditor(options.history.entries), options.draft);
+    this.#line = new InputLine(options.history.entries, options.draft);
   }
 
   /** What is in the input line. */
   get draft(): string {
-    return this.#editor.text;
+    return this.#line.editor.text;
   }
 
   /** Takes the screen and the keyboard. */
@@ -116,13 +100,13 @@ export class Tui implements AppView {
     // A second that has passed shows in a countdown only.
     if (action.type === "tick" && state === before && before.link.state !== "waiting") return;
     if (state !== undefined && state.current !== before.current) {
-      this.#anchor = undefined;
-      this.#homeUp = 0;
-      this.#completion = undefined;
+      this.#viewport.reset();
+      this.#line.endCompletion();
     }
     // What was asked for is shown, also to one who had scrolled up.
-    if (action.type === "notice" || action.type === "queued") this.#anchor = undefined;
-    if (state?.atBottom === false && this.#anchor === undefined && action.type !== "scrolled") {
+    if (action.type === "notice" || action.type === "queued") this.#viewport.toEnd();
+    const isAtEnd = this.#viewport.anchor === undefined;
+    if (state?.atBottom === false && isAtEnd && action.type !== "scrolled") {
       this.#app?.dispatch({ type: "scrolled", atBottom: true });
     }
     this.#redraw();
@@ -147,7 +131,7 @@ export class Tui implements AppView {
   }
 
   giveBack(text: string): void {
-    if (this.#editor.text === "") this.#editor = insert(this.#editor, text);
+    this.#line.giveBack(text);
     this.#redraw();
   }
 
@@ -170,8 +154,7 @@ export class Tui implements AppView {
         app.dispatch({ type: "focus", focused: input.focused });
         return;
       case "paste":
-        this.#settle();
-        this.#paste(app, input.text);
+        if (this.#line.paste(input.text)) app.typing();
         break;
       case "key":
         this.#onKey(app, input);
@@ -182,63 +165,20 @@ export class Tui implements AppView {
     this.#redraw();
   }
 
-  /** A part of a text would be sent for the whole: what does not fit is not taken at all. */
-  #paste(app: App, text: string): void {
-    const editor = { ...this.#editor, search: undefined };
-    if (!hasRoom(editor, text)) {
-      this.#hint = `not pasted: with it the message has more than ${MAX_UNITS} characters`;
-      return;
-    }
-    this.#editor = insert(editor, text);
-    app.typing();
-  }
-
-  /** Ends what only the next key answers. */
-  #settle(): void {
-    this.#hint = undefined;
-    this.#leaving = false;
-    this.#completion = undefined;
-  }
-
   #onKey(app: App, key: Key): void {
-    const wasLeaving = this.#leaving;
-    const running = this.#completion;
-    this.#settle();
-    if (key.ctrl && key.name === "c" && this.#editor.search === undefined) {
-      return this.#interrupt(wasLeaving);
+    const pressed = this.#line.press(key, app.state);
+    switch (pressed) {
+      case "typed":
+        return app.typing();
+      case "edited":
+        return;
+      case "leave":
+        return this.#options.end("quit");
+      case "unused":
+        return this.#command(app, key);
+      default:
+        return this.#submit(app, pressed.submit);
     }
-    if (key.name === "tab" && this.#editor.search === undefined) {
-      return this.#complete(app, running, key.shift ? -1 : 1);
-    }
-    const before = this.#editor.text;
-    const edited = press(this.#editor, key);
-    if (edited === undefined) return this.#command(app, key);
-    this.#editor = edited.editor;
-    if (edited.submit !== undefined) return this.#submit(app, edited.submit);
-    const isMessage = !edited.editor.text.startsWith("/") && edited.editor.search === undefined;
-    if (key.text !== "" && isMessage && before !== edited.editor.text) app.typing();
-  }
-
-  #interrupt(again: boolean): void {
-    if (this.#editor.text !== "") {
-      this.#editor = cleared(this.#editor);
-    } else if (again) {
-      this.#options.end("quit");
-    } else {
-      this.#leaving = true;
-      this.#hint = LEAVE_HINT;
-    }
-  }
-
-  #complete(app: App, running: Completion | undefined, step: 1 | -1): void {
-    const { editor, completion } = complete(app.state, this.#editor, running, step);
-    this.#editor = editor;
-    this.#completion = completion;
-    if (completion === undefined) return;
-    this.#hint = completion.candidates.map((candidate, index) => {
-      const word = safeLine(candidate.trim());
-      return index === completion.at ? `[${word}]` : word;
-    }).join("  ");
   }
 
   #submit(app: App, text: string): void {
@@ -252,7 +192,7 @@ export class Tui implements AppView {
       app.dispatch({ type: "notice", text: parsed.error, tone: "error", now: this.#clock.now() });
       return;
     }
-    this.#editor = submitted(this.#editor);
+    this.#line.accept();
     this.#options.history.add(text).catch((error: unknown) => this.#historyFailed(error));
     // `run` tells of failures itself; it rejects only on a defect, which ends the program.
     void app.run(parsed.invocation);
@@ -289,25 +229,18 @@ export class Tui implements AppView {
     const { state } = app;
     const size = this.#options.terminal.size();
     const height = messageHeight(state, this.#view(app), size);
-    const step = Math.max(1, height - 1) * pages;
-    const current = currentOf(state);
-    if (current === undefined) {
-      this.#homeUp = Math.max(0, this.#homeUp + step);
-      return;
-    }
-    const column = columnOf(state, current, size.columns);
-    const next = moved(column, this.#anchor, step, height);
-    this.#anchor = next;
-    app.dispatch({ type: "scrolled", atBottom: next === undefined });
-    if (pages > 0 && windowAt(column, next, height).atTop) app.older();
+    const scrolled = this.#viewport.scroll(state, pages, height, size.columns);
+    if (scrolled === undefined) return;
+    app.dispatch({ type: "scrolled", atBottom: scrolled.atBottom });
+    if (scrolled.wantsOlder) app.older();
   }
 
   #view(app: App): View {
     return {
-      editor: this.#editor,
-      anchor: this.#anchor,
-      homeUp: this.#homeUp,
-      hint: this.#hint,
+      editor: this.#line.editor,
+      anchor: this.#viewport.anchor,
+      homeUp: this.#viewport.homeUp,
+      hint: this.#line.hint,
       question: this.#secret.question,
       server: app.server,
     };
