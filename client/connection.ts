@@ -223,7 +223,7 @@ export class Connection {
           return { reason: outcome.refused, final: true };
         }
         this.#reconnects.asked(outcome.retryAfterMs);
-        return { reason: outcome.retry, final: false };
+        return this.#reconnects.closed(outcome.retry);
       }
     }
     this.#slot.pass();

@@ -58,9 +58,9 @@ export class Reconnects {
     this.#retryAfterMs = 0;
   }
 
-  /** The server asks not to be tried before so many ms. */
+  /** The server asks not to be tried before so many ms; the longest it asked for counts. */
   asked(retryAfterMs: number): void {
-    this.#retryAfterMs = retryAfterMs;
+    this.#retryAfterMs = Math.max(this.#retryAfterMs, retryAfterMs);
   }
 
   /** The server closes the connection after this. */

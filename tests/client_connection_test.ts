@@ -1,0 +1,55 @@
+/** The way to the server when something happens in between: before an answer, after the last one. */
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { deadline } from "@std/async/deadline";
+import { MSGID } from "@chat/wire/messages.ts";
+import { type Clock, systemClock } from "../client/clock.ts";
+import { type ClientEvent, connect, ConnectionLost } from "../client/mod.ts";
+import { type Peer, PeerListener } from "./client_peer.ts";
+
+/** Real time; every back-off is as short as it may be. */
+const hasty: Clock = { ...systemClock, random: () => 0 };
+
+const resume = { token: "t", id: 1, name: "alice" };
+const mid = "01J00000000000000000000001";
+
+/** Answers the next request in the server's words and closes. */
+async function dismiss(peer: Peer, bye: object): Promise<void> {
+  await peer.expect(MSGID.RESUME);
+  await peer.send({ msgid: MSGID.BYE, ...bye });
+  await peer[Symbol.asyncDispose]();
+}
+
+Deno.test("a server that answers a login with BYE is not tried before it wants to be", async () => {
+  using listener = new PeerListener();
+  const client = await connect({ port: listener.port, clock: hasty, resume });
+
+  await dismiss(await listener.accept(), { errno: 9, errmsg: "full", retryAfterMs: 400 });
+  const began = performance.now();
+  await using again = await listener.accept();
+  const waitedMs = performance.now() - began;
+  await again.logIn();
+  await client.close();
+
+  assert(waitedMs >= 350, `${waitedMs} ms`);
+});
+
+Deno.test("a session whose place is taken while it logs in is not taken back", async () => {
+  using listener = new PeerListener();
+  const offline = Promise.withResolvers<Extract<ClientEvent, { type: "connection" }>>();
+  const client = await connect({
+    port: listener.port,
+    clock: hasty,
+    resume,
+    onEvent: (event) => {
+      if (event.type !== "connection") return;
+      if (event.state === "offline" || event.state === "waiting") offline.resolve(event);
+    },
+  });
+
+  await dismiss(await listener.accept(), { errno: 2, errmsg: "logged in elsewhere" });
+  const { state, reason } = await deadline(offline.promise, 10_000);
+  await client.close();
+
+  assertEquals([state, reason], ["offline", "logged in elsewhere"]);
+});
