@@ -101,6 +101,7 @@ export class Connection {
   forget(): void {
     this.#authenticator.forget();
     this.#heartbeat.unwatch();
+    this.#reconnects.endWait();
     if (this.#state === "online") this.#set("connected", "");
   }
 
@@ -191,6 +192,8 @@ export class Connection {
         break;
       }
       await this.#reconnects.wait((waitMs) => this.#set("waiting", reason, waitMs));
+      // Logged out meanwhile: only a login that waits is a reason to connect.
+      if (!this.canComeBack && !this.#slot.isAwaited) break;
     }
     this.#loop = undefined; // from here on `#start` begins a new one
     this.#slot.fail(reason || "the client is closed");

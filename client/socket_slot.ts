@@ -37,6 +37,11 @@ export class SocketSlot {
     this.#closed.resolve(reason);
   }
 
+  /** Somebody waits for it. */
+  get isAwaited(): boolean {
+    return this.#waiters.length > 0;
+  }
+
   /** Resolves with the next socket; rejects with {@linkcode ConnectionLost} when there is none. */
   wait(): Promise<Socket> {
     const waiter = Promise.withResolvers<Socket>();

@@ -53,3 +53,36 @@ Deno.test("a session whose place is taken while it logs in is not taken back", a
 
   assertEquals([state, reason], ["offline", "logged in elsewhere"]);
 });
+
+Deno.test("who has logged out is not connected again when the server goes with its answer", async () => {
+  using listener = new PeerListener();
+  const states: string[] = [];
+  const client = await connect({
+    port: listener.port,
+    clock: hasty,
+    resume,
+    onEvent: (event) => {
+      if (event.type === "connection") states.push(event.state);
+    },
+  });
+  const peer = await listener.accept();
+  await peer.logIn();
+  while (client.state !== "online") await new Promise((resolve) => setTimeout(resolve, 5));
+
+  const leaving = client.logout();
+  const { req } = await peer.expect(MSGID.LOGOUT);
+  const answering = peer.send({ msgid: MSGID.OK, req });
+  const closing = peer[Symbol.asyncDispose](); // with the answer: one read after the other
+  await leaving;
+  await answering;
+  await closing;
+  // Offline in the end; a connection that is made anew would come before.
+  while (!["offline", "connected"].includes(states.at(-1) ?? "")) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await client.close();
+
+  assertEquals(client.loginNeeded, true);
+  const afterwards = states.slice(states.indexOf("online") + 1);
+  assertEquals(afterwards.includes("connecting"), false, afterwards.join(" "));
+});
