@@ -54,7 +54,8 @@ export class Connection {
   readonly #slot = new SocketSlot();
   #state: ConnectionState = "offline";
   #loop: Promise<void> | undefined;
-  #closing = false;
+  /** Aborted by `close`. */
+  readonly #closing = new AbortController();
 
   constructor(options: ConnectionOptions, handlers: ConnectionHandlers) {
     this.#options = options;
@@ -159,7 +160,7 @@ export class Connection {
 
   /** Ends everything. Idempotent. */
   async close(reason: string): Promise<void> {
-    this.#closing = true;
+    this.#closing.abort();
     this.#reconnects.endWait();
     this.#slot.socket?.close(reason);
     await this.#loop;
@@ -167,7 +168,7 @@ export class Connection {
 
   /** Connects for a request made without one: resolves once there is a socket. */
   async #ready(): Promise<Socket> {
-    if (this.#closing) throw new ConnectionLost("the client is closed");
+    if (this.#closing.signal.aborted) throw new ConnectionLost("the client is closed");
     if (this.#slot.socket !== undefined) return this.#slot.socket;
     const socket = this.#slot.wait();
     this.#start();
@@ -175,18 +176,18 @@ export class Connection {
   }
 
   #start(): void {
-    if (this.#closing) return;
+    if (this.#closing.signal.aborted) return;
     // The loop answers for its own failures; it rejects only on a defect.
     this.#loop ??= this.#run();
   }
 
   async #run(): Promise<void> {
     let reason = "";
-    while (!this.#closing) {
+    while (!this.#closing.signal.aborted) {
       this.#set("connecting", reason);
       const outcome = await this.#once();
       reason = outcome.reason;
-      if (this.#closing || outcome.final || !this.canComeBack) break;
+      if (this.#closing.signal.aborted || outcome.final || !this.canComeBack) break;
       if (this.#reconnects.lost()) {
         reason = `gave up: ${reason}`;
         break;
@@ -197,20 +198,21 @@ export class Connection {
     }
     this.#loop = undefined; // from here on `#start` begins a new one
     this.#slot.fail(reason || "the client is closed");
-    this.#set("offline", this.#closing ? "" : reason);
+    this.#set("offline", this.#closing.signal.aborted ? "" : reason);
   }
 
   /** One connection from dial to close. */
   async #once(): Promise<Ended> {
     let conn: Deno.Conn;
     try {
-      conn = await dial(this.#options.address, this.#options.connectTimeoutMs);
+      const { address, connectTimeoutMs } = this.#options;
+      conn = await dial(address, connectTimeoutMs, this.#closing.signal);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       this.#slot.fail(reason);
       return { reason, final: false };
     }
-    if (this.#closing) {
+    if (this.#closing.signal.aborted) {
       conn.close();
       return { reason: "", final: true };
     }

@@ -45,13 +45,18 @@ export interface SocketHandlers {
  * Connects.
  *
  * @param deadlineMs After which the attempt is given up.
+ * @param unwanted Ends the attempt at once.
  * @throws {Error} With the reason in words, when there is no connection in time.
  */
-export async function dial(address: Address, deadlineMs: number): Promise<Deno.Conn> {
+export async function dial(
+  address: Address,
+  deadlineMs: number,
+  unwanted: AbortSignal,
+): Promise<Deno.Conn> {
   const { host: hostname, port } = address;
   const giveUp = new AbortController();
   const timer = setTimeout(() => giveUp.abort(), deadlineMs);
-  const { signal } = giveUp;
+  const signal = AbortSignal.any([giveUp.signal, unwanted]);
   try {
     if (address.tls === undefined) {
       const conn = await Deno.connect({ hostname, port, signal });
@@ -62,7 +67,9 @@ export async function dial(address: Address, deadlineMs: number): Promise<Deno.C
     const connecting = Deno.connectTls({ hostname, port, ...(caCerts && { caCerts }) });
     return await orAbort(connecting, signal);
   } catch (cause) {
-    const why = signal.aborted
+    const why = unwanted.aborted
+      ? "the client is closed"
+      : signal.aborted
       ? `no answer within ${deadlineMs / 1000} s`
       : cause instanceof Deno.errors.ConnectionRefused
       ? "connection refused"

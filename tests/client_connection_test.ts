@@ -86,3 +86,23 @@ Deno.test("who has logged out is not connected again when the server goes with i
   const afterwards = states.slice(states.indexOf("online") + 1);
   assertEquals(afterwards.includes("connecting"), false, afterwards.join(" "));
 });
+
+Deno.test("a client that is closed while it connects does not wait for the server", async () => {
+  // Nobody accepts, and the system's queue is full: the next one gets no answer at all.
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
+  const { port } = listener.addr;
+  const queued = [await Deno.connect({ port }), await Deno.connect({ port })];
+  const client = await connect({ port, clock: hasty, resume, connectTimeoutMs: 4_000 });
+
+  const login = assertRejects(
+    () => client.login({ name: "alice", password: "secret" }),
+    ConnectionLost,
+  );
+  const began = performance.now();
+  await client.close();
+  await login;
+  const tookMs = performance.now() - began;
+  for (const conn of queued) conn.close();
+
+  assert(tookMs < 2_000, `${tookMs} ms`);
+});
