@@ -51,7 +51,8 @@ export class User {
     this.#options = options;
     this.#inbox = new Inbox(
       clock,
-      (ack) => connection.send(ack),
+      // Before the answer to a login it would be in nobody's name; the message comes again.
+      (ack) => connection.state === "online" && connection.send(ack),
       (message, handled) => options.emit({ type: "message", message }, handled),
     );
     this.chats = new OutgoingChats({

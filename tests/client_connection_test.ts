@@ -54,6 +54,37 @@ Deno.test("a session whose place is taken while it logs in is not taken back", a
   assertEquals([state, reason], ["offline", "logged in elsewhere"]);
 });
 
+Deno.test("a message that is dealt with while the client logs in again is not confirmed to nobody", async () => {
+  using listener = new PeerListener();
+  const client = await connect({ port: listener.port, clock: hasty, resume });
+  const events = client[Symbol.asyncIterator]();
+  const next = async (type: ClientEvent["type"]) => {
+    while ((await deadline(events.next(), 10_000)).value?.type !== type);
+  };
+  const push = { msgid: MSGID.ONE_CHAT, mid, cid: "c", id: 2, name: "bob", ts: 1, msg: "hi" };
+  {
+    await using peer = await listener.accept();
+    await peer.logIn();
+    await peer.send({ ...push, toid: 1 });
+    await next("message");
+  }
+
+  await using again = await listener.accept();
+  const { req } = await again.expect(MSGID.RESUME);
+  await next("connection"); // comes back for more: the message is dealt with
+  await new Promise((resolve) => setTimeout(resolve, 50)); // past the end of the receipts' turn
+  await again.send({ msgid: MSGID.LOGIN_ACK, errno: 1, errmsg: "void", req });
+  const frames = [];
+  while (true) {
+    const frame = await again.next().catch(() => undefined);
+    if (frame === undefined) break;
+    frames.push(frame.msgid);
+  }
+  await client.close();
+
+  assertEquals(frames, []);
+});
+
 Deno.test("who has logged out is not connected again when the server goes with its answer", async () => {
   using listener = new PeerListener();
   const states: string[] = [];
