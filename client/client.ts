@@ -267,7 +267,7 @@ export class Client implements AsyncIterable<ClientEvent> {
     this.#user.chats.stop();
     await this.#connection.close("the client was closed");
     await this.#user.chats.close(new ConnectionLost("the client was closed"));
-    this.#patience.wake();
+    this.#patience.end();
     this.#events.close();
   }
 

@@ -16,6 +16,9 @@ export class Patience {
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   #waiters: (() => void)[] = [];
+  /** Each cuts the wait before a repetition short. */
+  readonly #pauses = new Set<() => void>();
+  #ended = false;
 
   /** @param timeoutMs For one request with all its repetitions. */
   constructor(clock: Clock, timeoutMs: number) {
@@ -40,9 +43,12 @@ export class Patience {
         const passing = error instanceof RequestError && (error.errno === 7 || error.errno === 9);
         if (!passing && !(error instanceof ConnectionLost && again())) throw error;
         waitMs = backoff.next(passing ? error.retryAfterMs : 0);
-        if (this.#clock.now() + waitMs >= until) throw error;
+        if (this.#ended || this.#clock.now() + waitMs >= until) throw error;
       }
-      await pause(this.#clock, waitMs).done;
+      const { done, stop } = pause(this.#clock, waitMs);
+      this.#pauses.add(stop);
+      await done;
+      this.#pauses.delete(stop);
     }
   }
 
@@ -62,6 +68,13 @@ export class Patience {
       this.#waiters = this.#waiters.filter((stop) => stop !== limit.stop);
     }
     return true;
+  }
+
+  /** Nothing is worth waiting for any more: what waits looks once more, and fails or is done. */
+  end(): void {
+    this.#ended = true;
+    for (const stop of this.#pauses) stop();
+    this.wake();
   }
 
   /** Something has changed. */

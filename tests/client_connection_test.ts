@@ -54,6 +54,28 @@ Deno.test("a session whose place is taken while it logs in is not taken back", a
   assertEquals([state, reason], ["offline", "logged in elsewhere"]);
 });
 
+Deno.test("what waits to be asked again is told at once that the client was closed", async () => {
+  using listener = new PeerListener();
+  const connecting = connect({ port: listener.port, clock: hasty });
+  await using peer = await listener.accept();
+  const client = await connecting;
+  const later = { msgid: MSGID.ERROR, errno: 9, errmsg: "later", retryAfterMs: 8_000 };
+
+  const registering = client.register("alice", "secret");
+  const { req } = await peer.expect(MSGID.REGISTER);
+  await peer.send({ ...later, req });
+  const answered = client.register("bob", "secret"); // a fence: the refusal has come before
+  const { req: last } = await peer.expect(MSGID.REGISTER);
+  await peer.send({ msgid: MSGID.REGISTER_ACK, errno: 0, id: 2, req: last });
+  await answered;
+  const began = performance.now();
+  const told = assertRejects(() => registering, ConnectionLost);
+  await client.close();
+  await told;
+
+  assert(performance.now() - began < 4_000, `${performance.now() - began} ms`);
+});
+
 Deno.test("a message that is dealt with while the client logs in again is not confirmed to nobody", async () => {
   using listener = new PeerListener();
   const client = await connect({ port: listener.port, clock: hasty, resume });
