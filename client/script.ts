@@ -202,6 +202,7 @@ export class Script {
         return {};
       case "deleteaccount":
         await client.deleteAccount(needed(password));
+        contacts.forget();
         return {};
       case "sync":
         await this.#sync(seconds(invocation.args.seconds));

@@ -67,9 +67,10 @@ export class ScriptContacts {
     this.#directory = withGroup(this.#directory, group);
   }
 
-  /** The user has logged out. */
+  /** Nobody is logged in any more; whoever is next talks to nobody yet. */
   forget(): void {
     this.#directory = EMPTY;
+    this.#current = undefined;
   }
 
   /** Opens a conversation, or none. */

@@ -369,3 +369,20 @@ Deno.test("over TLS the client trusts the certificate it is given, and no other"
   assertEquals([good.code, bad.code], [0, 1]);
   assert(/certificate/i.test(String(doubting.events.at(-1)?.error)), "the certificate is named");
 });
+
+Deno.test("whoever logs in after a logout talks to nobody yet", async () => {
+  await using server = await TestServer.start();
+  await using bob = start(server, "bob");
+  await bob.event((e) => e.event === "session");
+  await using alice = start(server, "alice");
+
+  await alice.send("/add bob");
+  await alice.send("/open bob");
+  await alice.send("/logout");
+  await alice.send({ cmd: "register", name: "carol", password: PASSWORD });
+  await alice.send({ cmd: "login", name: "carol", password: PASSWORD });
+  await alice.send("hello");
+  const said = await alice.answer(6);
+
+  assertEquals([said.event, said.errno], ["error", 4]);
+});
