@@ -386,3 +386,23 @@ Deno.test("whoever logs in after a logout talks to nobody yet", async () => {
 
   assertEquals([said.event, said.errno], ["error", 4]);
 });
+
+Deno.test("a script whose login is refused does not wait for messages that nobody will send", async () => {
+  await using server = await TestServer.start();
+  const config = await Deno.makeTempDir({ prefix: "chat-client-" });
+  const profile = await Profile.open(join(config, "chat-client"), "p");
+  const chat = { cid: "c1", from: 1, toid: 2, groupid: 0, msg: "hi", at: 1 };
+  await Deno.writeTextFile(profile.outboxFile, JSON.stringify({ q: chat }) + "\n");
+
+  const began = performance.now();
+  await using client = new ClientProcess({
+    args: ["--port", String(server.port), "--profile", "p", "--name", "alice", "--json"],
+    password: "not it",
+    env: { XDG_CONFIG_HOME: config },
+  });
+  const { code } = await client.ended();
+  await Deno.remove(config, { recursive: true });
+
+  assertEquals(code, 1);
+  assert(performance.now() - began < 15_000, `${performance.now() - began} ms`);
+});
