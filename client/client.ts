@@ -66,7 +66,7 @@ export class Client implements AsyncIterable<ClientEvent> {
       journal,
       waiting,
       emit: (event, handled) => this.#events.push(event, handled),
-      onEmpty: () => this.#patience.wake(),
+      onSettled: () => this.#patience.wake(),
     });
   }
 
@@ -219,15 +219,14 @@ export class Client implements AsyncIterable<ClientEvent> {
   }
 
   /**
-   * Deletes the account; the connection ends. What is unsent is dropped.
+   * Deletes the account; the connection ends. What this user has not sent has failed.
    *
    * @throws {RequestError} errno 1: the password is wrong.
    */
   async deleteAccount(password: string): Promise<void> {
     await this.#calls.deleteAccount(password);
-    this.#user.leave();
+    this.#user.deleted();
     this.#connection.forget();
-    this.#user.chats.failAll(1, "the account was deleted");
   }
 
   /** Tries to reconnect now instead of waiting. */
@@ -236,19 +235,25 @@ export class Client implements AsyncIterable<ClientEvent> {
   }
 
   /**
-   * Resolves when no chat of this client is unacknowledged.
+   * Resolves when no chat of this user (who is logged in, or was last) is unacknowledged.
    *
    * @returns False when some still were after `timeoutMs`.
    */
   async drained(timeoutMs: number): Promise<boolean> {
-    await this.#patience.until(() => this.#user.chats.isEmpty || this.#closed, timeoutMs);
-    return this.#user.chats.isEmpty;
+    await this.#patience.until(() => this.#user.isDrained || this.#closed, timeoutMs);
+    return this.#user.isDrained;
   }
 
   /** Logs out: the token becomes void, the connection stays and can log in again. */
   async logout(): Promise<void> {
     this.#user.confirm();
-    await this.#calls.logout();
+    this.#user.holdReceipts();
+    try {
+      await this.#calls.logout();
+    } catch (error) {
+      this.#user.confirm(); // the login goes on
+      throw error;
+    }
     this.#user.leave();
     this.#connection.forget();
   }

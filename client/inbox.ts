@@ -60,6 +60,11 @@ export class Inbox {
     this.#receipts.clear();
   }
 
+  /** Confirms nothing until the next {@linkcode flush}. */
+  hold(): void {
+    this.#receipts.hold();
+  }
+
   /** Confirms what waits. */
   flush(): void {
     this.#receipts.flush();

@@ -77,6 +77,7 @@ export class Journal {
       const { waiting, damagedLines } = read(await readIfThere(path));
       // Starting from a fresh file also removes a torn last line.
       const file = await rewrite(path, waiting);
+      await syncDirectory(dirname(path));
       return { journal: new Journal(path, lock, file, waiting), waiting, damagedLines };
     } catch (error) {
       lock.close();
@@ -162,8 +163,9 @@ export class Journal {
     const live = [...this.#live.values()].filter((chat) => !unwritten.has(chat.cid));
     const old = this.#file;
     this.#file = await rewrite(this.#path, live);
-    old.close();
+    old.close(); // whatever comes next: it is no longer the file that has this name
     this.#doneLines = 0;
+    await syncDirectory(dirname(this.#path));
   }
 }
 
@@ -186,7 +188,10 @@ function read(text: string): { waiting: Outgoing[]; damagedLines: number } {
   return { waiting: [...waiting.values()], damagedLines };
 }
 
-/** Writes a journal of exactly these chats in place of `path`; the old file stays until it is whole. */
+/**
+ * Writes a journal of exactly these chats in place of `path`; the old file stays until it is whole.
+ * Returns the one that has its name. That it has is not durable yet.
+ */
 async function rewrite(path: string, live: readonly Outgoing[]): Promise<Deno.FsFile> {
   const fresh = `${path}.new`;
   const file = await Deno.open(fresh, { write: true, create: true, truncate: true, mode: 0o600 });
@@ -195,7 +200,6 @@ async function rewrite(path: string, live: readonly Outgoing[]): Promise<Deno.Fs
     if (lines.length > 0) await writeAll(file, `${lines.join("\n")}\n`);
     await file.syncData();
     await Deno.rename(fresh, path);
-    await syncDirectory(dirname(path));
     return file;
   } catch (error) {
     file.close();

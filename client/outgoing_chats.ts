@@ -37,8 +37,8 @@ export interface OutgoingChatsOptions {
   readonly ackTimeoutMs: number;
   /** `sent` or `failed`. */
   onEvent(event: ClientEvent): void;
-  /** None is left. */
-  onEmpty(): void;
+  /** One was acknowledged, or has failed. */
+  onSettled(): void;
 }
 
 /** The chats of one client. */
@@ -48,6 +48,8 @@ export class OutgoingChats {
   readonly #outbox: Outbox;
   readonly #queued = new QueuedChats();
   readonly #sender: Sender;
+  /** Users whose chats have all failed, and why: so do those that are being written to the file. */
+  readonly #failed = new Map<number, RequestError>();
 
   constructor(options: OutgoingChatsOptions) {
     const { clock, connection, context, journal } = options;
@@ -74,16 +76,19 @@ export class OutgoingChats {
     return [...this.#outbox];
   }
 
-  /** None is unacknowledged. */
-  get isEmpty(): boolean {
-    return this.#outbox.size === 0;
+  /** Whether a chat of `user` is unacknowledged. */
+  has(user: number): boolean {
+    for (const chat of this.#outbox) {
+      if (chat.from === user) return true;
+    }
+    return false;
   }
 
   /**
    * Queues a chat of user `from`. With an outbox file it is on disk when this resolves.
    *
    * @throws {OutboxFull} Too much waits.
-   * @throws {RequestError} errno 4: an empty text; 8: too long.
+   * @throws {RequestError} errno 1: the user is gone; 4: an empty text; 8: too long.
    */
   async send(from: number, target: Target, msg: string): Promise<Queued> {
     const { clock, journal } = this.#options;
@@ -93,6 +98,11 @@ export class OutgoingChats {
       await journal?.append(chat);
     } finally {
       this.#outbox.release(chat);
+    }
+    const failure = this.#failed.get(from);
+    if (failure !== undefined) {
+      journal?.done(chat.cid);
+      throw failure;
     }
     this.#outbox.add(chat);
     const queued = this.#queued.add(chat.cid);
@@ -122,11 +132,13 @@ export class OutgoingChats {
     else this.#sender.refused(error, cid);
   }
 
-  /** Everything that is unsent has failed. */
-  failAll(errno: number, errmsg: string): void {
-    for (const { cid } of [...this.#outbox]) {
-      const chat = this.#outbox.settle(cid);
-      if (chat !== undefined) this.#onFailed(chat, errno, errmsg);
+  /** Everything of `user` that is unsent has failed, for good. */
+  fail(user: number, errno: number, errmsg: string): void {
+    this.#failed.set(user, new RequestError(errno, errmsg));
+    for (const chat of [...this.#outbox]) {
+      if (chat.from !== user) continue;
+      this.#outbox.settle(chat.cid);
+      this.#onFailed(chat, errno, errmsg);
     }
   }
 
@@ -152,6 +164,6 @@ export class OutgoingChats {
 
   #settle(cid: string, outcome: Sent | Error): void {
     this.#queued.settle(cid, outcome);
-    if (this.#outbox.size === 0) this.#options.onEmpty();
+    this.#options.onSettled();
   }
 }

@@ -15,6 +15,7 @@ export class Receipts {
   readonly #send: (ack: RecvAck) => boolean;
   #mids: string[] = [];
   #cancel: (() => void) | undefined;
+  #held = false;
 
   /** @param send Sends one RECV_ACK; false when there is no connection. */
   constructor(clock: Clock, send: (ack: RecvAck) => boolean) {
@@ -25,13 +26,22 @@ export class Receipts {
   /** Confirms a message at the end of this turn. */
   add(mid: string): void {
     this.#mids.push(mid);
+    if (this.#held) return;
     // A timer, not a microtask: a program that takes a hundred waiting events confirms them at once.
     this.#cancel ??= this.#clock.after(0, () => this.flush());
     if (this.#mids.length >= MAX_RECEIPTS) this.flush();
   }
 
+  /** Sends nothing until the next {@linkcode flush}. */
+  hold(): void {
+    this.#held = true;
+    this.#cancel?.();
+    this.#cancel = undefined;
+  }
+
   /** Sends what waits. */
   flush(): void {
+    this.#held = false;
     this.#cancel?.();
     this.#cancel = undefined;
     const mids = this.#mids;
@@ -43,6 +53,7 @@ export class Receipts {
 
   /** Forgets what waits: the session it was for is gone. */
   clear(): void {
+    this.#held = false;
     this.#cancel?.();
     this.#cancel = undefined;
     this.#mids = [];

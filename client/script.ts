@@ -257,7 +257,9 @@ export class Script {
 
   async #sync(timeoutS: number): Promise<void> {
     if (!(await this.#client.drained(timeoutS * 1000))) {
-      throw new ConnectionLost(`${this.#client.unsent.length} messages are not acknowledged`);
+      const { session, unsent } = this.#client;
+      const own = unsent.filter((chat) => chat.from === session?.id);
+      throw new ConnectionLost(`${own.length} messages are not acknowledged`);
     }
     await this.#sends.done();
   }

@@ -32,8 +32,8 @@ export interface UserOptions {
   readonly ackTimeoutMs: number;
   /** Tells the program, which calls `handled` when it has dealt with it. */
   emit(event: ClientEvent, handled?: () => void): void;
-  /** No chat is left. */
-  onEmpty(): void;
+  /** A chat was acknowledged, or has failed. */
+  onSettled(): void;
 }
 
 /** The user of one client. */
@@ -44,6 +44,8 @@ export class User {
   /** Also those of users who were logged in before. */
   readonly chats: OutgoingChats;
   #identity: { readonly id: number; readonly name: string } | undefined;
+  /** Whose chats are the program's concern: who is logged in, or was last; 0 for nobody. */
+  #latest = 0;
   #session: Session | undefined;
 
   constructor(options: UserOptions) {
@@ -64,13 +66,18 @@ export class User {
       maxEntries: maxOutbox,
       ackTimeoutMs,
       onEvent: (event) => options.emit(event),
-      onEmpty: () => options.onEmpty(),
+      onSettled: () => options.onSettled(),
     });
   }
 
   /** Somebody has logged in, now or in an earlier run, and not out again. */
   get isKnown(): boolean {
     return this.#identity !== undefined;
+  }
+
+  /** None of their chats is unacknowledged. Those of others who share the outbox file do not count. */
+  get isDrained(): boolean {
+    return !this.chats.has(this.#latest);
   }
 
   /** The session as of the latest LOGIN_ACK; undefined before the first, and after a logout. */
@@ -86,6 +93,7 @@ export class User {
   /** Who it is, of an earlier run: chats can be queued before the session is open. */
   recall(id: number, name: string): void {
     this.#identity = { id, name };
+    this.#latest = id;
   }
 
   /** A session is open. */
@@ -94,6 +102,7 @@ export class User {
     const { id, name } = session;
     this.#inbox.open(id);
     this.#identity = { id, name };
+    this.#latest = id;
     this.#session = session;
     this.#context.told(ack.now, this.#options.clock.now());
     this.#options.emit({ type: "session", session, resumed });
@@ -112,6 +121,12 @@ export class User {
     this.#inbox.close();
     this.#session = undefined;
     this.#identity = undefined;
+  }
+
+  /** The account was deleted: {@linkcode leave}, and what is unsent of theirs has failed. */
+  deleted(): void {
+    this.leave();
+    this.chats.fail(this.#latest, 1, "the account was deleted");
   }
 
   /**
@@ -133,6 +148,11 @@ export class User {
   /** Confirms the messages that the program has dealt with. */
   confirm(): void {
     this.#inbox.flush();
+  }
+
+  /** Confirms nothing more until {@linkcode confirm}: after a LOGOUT it would be in nobody's name. */
+  holdReceipts(): void {
+    this.#inbox.hold();
   }
 
   /** Takes a message, or what became of a chat. False when it is neither. */
