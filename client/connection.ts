@@ -4,8 +4,8 @@
  * whether and when to come back the reconnects'; here they meet one socket.
  *
  * Invariants: at most one socket; a loss is followed by a jittered wait, never by an immediate
- * attempt; without credentials nothing is retried; a refusal that a retry cannot change (wrong
- * password, session taken over) ends the retries.
+ * attempt; without credentials, and a login that waits, nothing is retried; a refusal that a retry
+ * cannot change (wrong password, session taken over) ends the retries.
  * Source: docs/protocol.md, "LOGIN, RESUME"; docs/client.md, "Reconnecting".
  */
 
@@ -141,8 +141,7 @@ export class Connection {
 
   /** Gives the present connection up unless the server is heard within so many ms. */
   probe(withinMs: number): void {
-    const { socket } = this.#slot;
-    if (socket !== undefined) this.#heartbeat.probe(socket, withinMs);
+    if (this.#slot.socket !== undefined) this.#heartbeat.probe(this.#slot.socket, withinMs);
   }
 
   /** Tries now instead of waiting, also after retries have ended. */
@@ -175,6 +174,11 @@ export class Connection {
     return await socket;
   }
 
+  /** To connect for: a session to go on with, or a login that waits and brings its own. */
+  get #hasReason(): boolean {
+    return this.canComeBack || this.#slot.isAwaited;
+  }
+
   #start(): void {
     if (this.#closing.signal.aborted) return;
     // The loop answers for its own failures; it rejects only on a defect.
@@ -187,14 +191,13 @@ export class Connection {
       this.#set("connecting", reason);
       const outcome = await this.#once();
       reason = outcome.reason;
-      if (this.#closing.signal.aborted || outcome.final || !this.canComeBack) break;
+      if (this.#closing.signal.aborted || outcome.final || !this.#hasReason) break;
       if (this.#reconnects.lost()) {
         reason = `gave up: ${reason}`;
         break;
       }
       await this.#reconnects.wait((waitMs) => this.#set("waiting", reason, waitMs));
-      // Logged out meanwhile: only a login that waits is a reason to connect.
-      if (!this.canComeBack && !this.#slot.isAwaited) break;
+      if (!this.#hasReason) break; // logged out meanwhile
     }
     this.#loop = undefined; // from here on `#start` begins a new one
     this.#slot.fail(reason || "the client is closed");
@@ -224,8 +227,7 @@ export class Connection {
         this.#set("connecting", "");
         if ("refused" in outcome) {
           this.forget();
-          this.#slot.fail(outcome.refused);
-          return { reason: outcome.refused, final: true };
+          return { reason: outcome.refused, final: !this.#hasReason };
         }
         this.#reconnects.asked(outcome.retryAfterMs);
         return this.#reconnects.closed(outcome.retry);

@@ -159,3 +159,20 @@ Deno.test("a client that is closed while it connects does not wait for the serve
 
   assert(tookMs < 2_000, `${tookMs} ms`);
 });
+
+Deno.test("a login asked for while a token is tried in vain does not share its fate", async () => {
+  using listener = new PeerListener();
+  const client = await connect({ port: listener.port, clock: hasty, resume });
+  const login = client.login({ name: "alice", password: "secret" });
+  {
+    await using peer = await listener.accept();
+    const { req } = await peer.expect(MSGID.RESUME);
+    await peer.send({ msgid: MSGID.ERROR, errno: 1, errmsg: "the token is void", req });
+  }
+  await using again = await listener.accept();
+  const request = await again.logIn();
+  const { id } = await login;
+  await client.close();
+
+  assertEquals([request.msgid, id], [MSGID.LOGIN, 1]);
+});
