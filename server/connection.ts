@@ -152,7 +152,8 @@ export class Connection {
       this.heardAt = this.#now();
       this.#take(buffer.filled(count));
       buffer.adapt(count);
-      if (this.#pace.mustWait) await this.#pace.untilLetOn();
+      // Once closed nobody would let it on: what still comes is dropped, however much.
+      if (this.#pace.mustWait && !this.closed) await this.#pace.untilLetOn();
     }
     buffer.release();
   }

@@ -31,6 +31,8 @@ interface Options {
   readonly writeBytes?: number;
   /** Writes wait until `release`. */
   readonly slow?: boolean;
+  /** The socket can be half closed. */
+  readonly halfCloses?: boolean;
 }
 
 function open(options: Options = {}) {
@@ -64,6 +66,7 @@ function open(options: Options = {}) {
       incoming.push(null);
       wake();
     },
+    ...(options.halfCloses ? { closeWrite: () => Promise.resolve() } : {}),
   };
   const connection = new Connection(
     64,
@@ -84,7 +87,8 @@ function open(options: Options = {}) {
     (ms, fn) => clock.after(ms, fn),
   );
   if (options.v !== 1) connection.memo = MEMO;
-  void connection.run(new Uint8Array());
+  let hasRun = false;
+  void connection.run(new Uint8Array()).then(() => hasRun = true);
   return {
     connection,
     clock,
@@ -94,6 +98,7 @@ function open(options: Options = {}) {
     closed,
     socketClosed: () => socketClosed,
     reads: () => reads,
+    hasRun: () => hasRun,
     release: async () => {
       release();
       await microtasks();
@@ -285,6 +290,26 @@ Deno.test("who sends too fast is read more slowly, told, and in the end closed",
   const said = it.writes.join("").trim().split("\n").map((line) => JSON.parse(line));
   assertEquals(said.map((m) => [m.msgid, m.errno]), [[MSGID.ERROR, 7], [MSGID.BYE, 7]]);
   assertEquals(it.closed, ["too_fast"]);
+});
+
+Deno.test("whoever may be read no further is read to the end all the same once the BYE is written", async () => {
+  for (const limits of [{ framesPerTick: 1 }, { maxUnfinished: 0 }]) {
+    const { connection, comes, reads, frames, closed, socketClosed, hasRun } = open({
+      ...limits,
+      halfCloses: true,
+    });
+    await comes('{"a":1}');
+    connection.bye("TOO_FAST", "too fast", "too_fast");
+    await microtasks();
+    assertEquals([closed, socketClosed()], [["too_fast"], 0]);
+
+    for (const n of [2, 3, 4]) await comes(`{"a":${n}}`);
+    const readUntil = reads();
+    await comes(null);
+
+    assertEquals([readUntil, frames.length], [5, 1]);
+    assertEquals([socketClosed(), hasRun()], [1, true]);
+  }
 });
 
 Deno.test("garbage and oversize end the connection with their errno", async () => {
