@@ -98,7 +98,9 @@ function answerTo(msgid: unknown): number {
 }
 
 function wrongPhase(session: Session, phase: Phase): ChatError | undefined {
-  if (phase === "loggedIn" && session.user === 0) return new ChatError("NOT_LOGGED_IN");
+  // The frame that ended the login comes again when a worker died before it could answer it.
+  const isLoggedIn = session.user !== 0 || session.seq === session.leftBy;
+  if (phase === "loggedIn" && !isLoggedIn) return new ChatError("NOT_LOGGED_IN");
   if (phase === "connected" && session.user !== 0) return new ChatError("ALREADY_ONLINE");
   return undefined;
 }

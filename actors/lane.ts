@@ -21,6 +21,8 @@ export interface SessionMemo {
   readonly wantsTyping: boolean;
   /** A chat that was put off and has to come again before any later one. */
   readonly refused: Refused | undefined;
+  /** Number of the frame that ended the last login, and whose answer may be missing. */
+  readonly leftBy: number | undefined;
 }
 
 /** See {@linkcode SessionMemo}. */

@@ -60,6 +60,8 @@ export class Session {
 
   /** Number of the frame in hand. */
   seq = 0;
+  /** Number of the frame that ended the last login: it comes again if a worker dies before its answer. */
+  leftBy: number | undefined;
   readonly #window: PushWindow;
   readonly #order: PushOrder;
   #held: Delivery[] = [];
@@ -90,8 +92,9 @@ export class Session {
 
   /** What the main thread needs to rebuild this session. */
   memo(): SessionMemo {
-    const { conn, v, user, name, tokenId, wantsDelivered, wantsTyping, sent } = this;
-    return { conn, v, user, name, tokenId, wantsDelivered, wantsTyping, refused: sent.refused };
+    const { conn, v, user, name, tokenId, wantsDelivered, wantsTyping, leftBy } = this;
+    const { refused } = this.sent;
+    return { conn, v, user, name, tokenId, wantsDelivered, wantsTyping, refused, leftBy };
   }
 
   /** Takes up what an earlier worker had reached with this connection. */
@@ -100,6 +103,7 @@ export class Session {
     this.tokenId = memo.tokenId;
     this.wantsDelivered = memo.wantsDelivered;
     this.wantsTyping = memo.wantsTyping;
+    this.leftBy = memo.leftBy;
     this.sent.refused = memo.refused;
     this.#window.passNumber(lastPush);
     if (memo.user !== 0) this.begin(memo.user, memo.name, now);

@@ -20,6 +20,7 @@ const MEMO: SessionMemo = {
   wantsDelivered: false,
   wantsTyping: false,
   refused: undefined,
+  leftBy: undefined,
 };
 
 interface Options {

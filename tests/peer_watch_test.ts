@@ -48,7 +48,7 @@ function watched(memo: Partial<SessionMemo>, options: { loginMs?: number; takes?
   );
   connections.set(64, connection);
   connection.memo = {
-    ...{ conn: 64, v: 2, user: 7, name: "x", tokenId: "", refused: undefined },
+    ...{ conn: 64, v: 2, user: 7, name: "x", tokenId: "", refused: undefined, leftBy: undefined },
     ...{ wantsDelivered: false, wantsTyping: false },
     ...memo,
   };

@@ -112,7 +112,7 @@ const BOB = 9;
 function annSends(host: SessionHost, seq: number, text: string, refused?: SessionMemo["refused"]) {
   const memo = {
     ...{ conn: 64, user: ANN, name: "ann", tokenId: "" },
-    ...{ v: 2 as const, wantsDelivered: false, wantsTyping: false, refused },
+    ...{ v: 2 as const, wantsDelivered: false, wantsTyping: false, refused, leftBy: undefined },
   };
   host.receiveLane({
     opened: [{ conn: memo.conn, remote: "", memo, lastPush: 0 }],

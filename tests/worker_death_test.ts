@@ -3,11 +3,13 @@
 import { assert, assertEquals } from "@std/assert";
 import { MSGID } from "@chat/wire/messages.ts";
 import { createLocalBus } from "../actors/adapters/local_bus.ts";
+import type { BusPort } from "../actors/ports.ts";
 import { readConfig } from "../server/config.ts";
 import { createLog } from "../server/log.ts";
 import { type ChatNode, startNode } from "../server/node.ts";
 import { STORE_THREAD } from "../server/node_threads.ts";
 import { TestPeer, TestServer } from "./server_harness.ts";
+import { PASSWORD } from "./test_peer.ts";
 import { type Flow, flowV1, flowV2, progress } from "./traffic.ts";
 
 const DEATHS = 5;
@@ -62,8 +64,12 @@ interface InProcess extends AsyncDisposable {
   readonly died: readonly unknown[];
 }
 
+function start(workers: number, ...flags: string[]): Promise<InProcess> {
+  return startOn(createLocalBus("test"), workers, ...flags);
+}
+
 /** A node in this process, whose threads can be ended one by one. */
-async function start(workers: number, ...flags: string[]): Promise<InProcess> {
+async function startOn(bus: BusPort, workers: number, ...flags: string[]): Promise<InProcess> {
   const data = await Deno.makeTempDir({ prefix: "chat-death-" });
   const args = ["--port", "0", "--data", data, "--workers", `${workers}`, ...flags];
   const invocation = readConfig([...args, "--password-cost", "64,1"], () => undefined, 2);
@@ -75,7 +81,7 @@ async function start(workers: number, ...flags: string[]): Promise<InProcess> {
       ...quiet,
       error: (event, fields) => event.startsWith("thread died") && died.push(fields),
     },
-    bus: createLocalBus("test"),
+    bus,
     onFatal: (text) => {
       throw new Error(text);
     },
@@ -143,4 +149,34 @@ Deno.test("a chat that was put off is waited for also by the worker after its se
   const history = await bob.ask({ msgid: MSGID.HISTORY, userid: a });
   assert(Array.isArray(history.messages));
   assertEquals(history.messages.map((m) => m.msg), ["warm", "first", "put off", "at last"]);
+});
+
+Deno.test("who ends a login is answered, also by the worker after the one that ended it", async () => {
+  const bus = createLocalBus("test");
+  let release = Promise.withResolvers<void>();
+  let isAsked = Promise.withResolvers<void>();
+  bus.release = () => {
+    isAsked.resolve();
+    return release.promise;
+  };
+  await using running = await startOn(bus, 1);
+  for (
+    const ends of [{ msgid: MSGID.LOGOUT }, { msgid: MSGID.DELETE_ACCOUNT, password: PASSWORD }]
+  ) {
+    await using alice = await TestPeer.connect(running.port);
+    await alice.enter(`alice${ends.msgid}`);
+
+    const answer = alice.ask(ends);
+    await isAsked.promise;
+    assert(running.node.killWorker(0));
+    const { msgid, errno } = await answer;
+    const again = ends.msgid === MSGID.LOGOUT
+      ? await alice.ask({ msgid: MSGID.LOGOUT }) // nobody is logged in any more
+      : await alice.expectBye();
+
+    assertEquals([msgid, errno], [MSGID.OK, undefined]);
+    assertEquals(again.errno, ends.msgid === MSGID.LOGOUT ? 3 : 1);
+    release.resolve();
+    [release, isAsked] = [Promise.withResolvers(), Promise.withResolvers()];
+  }
 });

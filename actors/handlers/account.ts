@@ -105,12 +105,13 @@ export const changePassword: Handler<ChangePassword> = async (session, m, host) 
 // DELETE_ACCOUNT password → OK, then BYE | WRONG_CREDENTIALS
 export const deleteAccount: Handler<DeleteAccount> = async (session, m, host) => {
   const { user } = session;
-  await proveAgain(session, m.password, host);
-  const groups = await host.store.call("deleteUser", user);
-  const left = host.leave(session);
-  host.remember(session);
-  for (const group of groups) host.groupChanged(group);
-  await left;
+  if (user !== 0) { // else a worker died that had done it
+    await proveAgain(session, m.password, host);
+    const groups = await host.store.call("deleteUser", user);
+    const left = leave(session, host);
+    for (const group of groups) host.groupChanged(group);
+    await left;
+  }
   host.reply(session, { msgid: MSGID.OK, ...echo(m) });
   host.close(session, "WRONG_CREDENTIALS", "the account is deleted");
 };
@@ -148,13 +149,21 @@ interface Ticket {
 // is answered before it: the store answers once that is committed.
 export const logout: Handler<Logout> = async (session, m, host) => {
   const { user, tokenId } = session;
-  if (tokenId !== "") await host.store.call("revokeToken", user, tokenId);
-  if (session.closed || session.user !== user) return; // another connection took its place
-  const left = host.leave(session);
-  host.remember(session);
-  await left; // who reads the answer may log in on another node at once
+  if (user !== 0) { // else a worker died that had done it
+    if (tokenId !== "") await host.store.call("revokeToken", user, tokenId);
+    if (session.closed || session.user !== user) return; // another connection took its place
+    await leave(session, host); // who reads the answer may log in on another node at once
+  }
   if (session.v === 2) host.reply(session, { msgid: MSGID.OK, ...echo(m) });
 };
+
+/** The frame in hand ends the login: should this worker die now, the next one only answers it. */
+function leave(session: Session, host: Host): Promise<void> {
+  session.leftBy = session.seq;
+  const left = host.leave(session);
+  host.remember(session);
+  return left;
+}
 
 /** @param ms What the guard says: 0 to go on. */
 function waitOrGo(ms: number): void {
