@@ -74,6 +74,8 @@ interface Peer {
   seq: number;
   /** False until its snapshot has come. */
   known: boolean;
+  /** It has stated whom it has since this node's last reset: what it holds is on the bus again. */
+  stated: boolean;
   readonly users: Map<UserId, number>;
 }
 
@@ -88,6 +90,8 @@ export class Registry implements Actor<RegistryMessage> {
   #changes: number[] = [];
   #seq = 0;
   #scheduled = false;
+  /** Resets under way. */
+  #resets = 0;
 
   constructor(system: ActorSystem, ports: RegistryPorts) {
     this.#system = system;
@@ -150,11 +154,13 @@ export class Registry implements Actor<RegistryMessage> {
     const takeover = resumes && !isLeft(conn);
     // Its own entry: a worker died between the claim and its answer, and the login is run again.
     if (before > 0 && before !== conn && !takeover && !isLeft(before)) return false;
+    if (!takeover && !this.#hasStated(before)) return false;
     const claim = await bus.claim(user, conn, takeover);
     if (!claim.granted) return false;
-    // Of a user on another node the bus may know already that they have left there. Only the bus.
-    const isGuess = claim.unanswered === true && before < 0 && !takeover;
-    if (isGuess || !isOpen(conn)) {
+    // Of a user on another node the bus may know already that they have left there. Only the bus, and
+    // not one that has forgotten everything while this was asked.
+    const isGuess = before < 0 && (claim.unanswered === true || !this.#hasStated(before));
+    if ((isGuess && !takeover) || !isOpen(conn)) {
       void bus.release(user, conn);
       return false;
     }
@@ -223,13 +229,16 @@ export class Registry implements Actor<RegistryMessage> {
     const peer = this.#known(from);
     switch (m.t) {
       case "ask_snapshot":
-        return this.#ports.toPeer(from, this.#snapshot());
+        // During a reset the bus may lack what it would state; all are told at the end.
+        if (this.#resets === 0) this.#ports.toPeer(from, this.#snapshot());
+        return;
       case "snapshot": {
         const gone = new Set(peer.users.keys());
         for (let i = 0; i < m.list.length; i += 2) gone.delete(m.list[i] ?? 0);
         for (const user of gone) this.#goneFrom(peer, user);
         peer.seq = m.seq;
         peer.known = true;
+        peer.stated = true;
         return this.#statedBy(peer, m.list);
       }
       case "changes":
@@ -321,10 +330,21 @@ export class Registry implements Actor<RegistryMessage> {
     return 0;
   }
 
+  /**
+   * Whether the bus may be believed that nobody has a user who was at `place`. Until a node has stated
+   * whom it has after a reset, a bus that came back empty may lack its entries: its users stay there.
+   */
+  #hasStated(place: PlaceCode): boolean {
+    if (place >= 0) return true;
+    const node = this.#nodeIds[remoteNodeIndex(place)];
+    const peer = node === undefined ? undefined : this.#peers.get(node);
+    return peer === undefined || peer.stated;
+  }
+
   #known(node: NodeId): Peer {
     let peer = this.#peers.get(node);
     if (peer === undefined) {
-      peer = { index: this.#nodeIds.length, seq: 0, known: false, users: new Map() };
+      peer = { index: this.#nodeIds.length, seq: 0, known: false, stated: false, users: new Map() };
       this.#nodeIds.push(node);
       this.#peers.set(node, peer);
       for (const worker of this.#ports.workers()) {
@@ -350,7 +370,10 @@ export class Registry implements Actor<RegistryMessage> {
 
   async #reset(): Promise<void> {
     const entries = [...this.#users].map(([conn, user]) => ({ user, conn }));
+    for (const peer of this.#peers.values()) peer.stated = false;
+    this.#resets++;
     await this.#ports.bus.announce(entries);
+    this.#resets--;
     this.#ports.toPeer(undefined, this.#snapshot());
     this.#ports.toPeer(undefined, { t: "ask_snapshot" });
   }

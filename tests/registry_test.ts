@@ -235,6 +235,36 @@ Deno.test("who has left another node may come here before that node's word does"
   assertEquals([node.place(7), node.entries.map.get(7)?.conn], [conn(7), conn(7)]);
 });
 
+Deno.test("who is on another node keeps the place while a bus that came back empty has yet to hear of it", async () => {
+  const entries = new Entries();
+  const [node, other] = [new Node("n", entries), new Node("m", entries)];
+  const snapshot = () => {
+    const said = other.toPeers.findLast(({ message }) => message.t === "snapshot");
+    assert(said !== undefined, "it has stated nothing");
+    return { type: "peer", from: "m", message: said.message } as const;
+  };
+  const ask = { type: "peer", from: "n", message: { t: "ask_snapshot" } } as const;
+  await other.login(7, conn(1));
+  await other.tell(ask);
+  await node.tell(snapshot());
+
+  entries.map.clear();
+  await node.tell({ type: "reset" });
+  assertEquals(await node.login(7, conn(5)), false, "there, as far as anybody can tell");
+  other.toPeers.length = 0;
+  const reset = other.tell({ type: "reset" });
+  await other.tell(ask);
+  await reset;
+  assertEquals(other.toPeers.map(({ to, message }) => [to, message.t]), [
+    [undefined, "snapshot"],
+    [undefined, "ask_snapshot"],
+  ]);
+  await node.tell(snapshot());
+  assertEquals(await node.login(7, conn(6)), false, "the bus has heard of it");
+  await other.tell({ type: "release", user: 7, conn: conn(1) });
+  assertEquals(await node.login(7, conn(7)), true);
+});
+
 Deno.test("who leaves while another node states to have them is there, not gone", async () => {
   const node = new Node("n");
   await node.login(7, conn(1));
