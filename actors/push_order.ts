@@ -31,10 +31,14 @@ export class PushOrder {
     this.#window = window;
   }
 
-  /** `self` is logged in from `now` (epoch ms) on, and was pushed nothing. */
+  /** `self` is logged in from `now` (epoch ms) on. */
   begin(self: UserId, now: number): void {
     this.#self = self;
     this.#settledBefore = midAt(now - SETTLED_MS);
+  }
+
+  /** Nobody is logged in. */
+  end(): void {
     this.#followed = undefined;
     this.#newest = undefined;
   }

@@ -124,6 +124,7 @@ export class Session {
     this.name = "";
     this.tokenId = "";
     this.sent.end();
+    this.#order.end();
     this.#window.end();
     this.stopPulling();
     this.#stalled = false;

@@ -142,3 +142,13 @@ Deno.test("a row that is committed below the page just read comes before its sen
   assertEquals(sent.slice(-3), [mid(2_000), mid(1_995), mid(2_005)]);
   assertEquals(sent.length, 202);
 });
+
+Deno.test("whoever has logged out leaves nothing behind of what was pushed", () => {
+  const { session: bob } = session();
+  bob.push(message(1, 1));
+  assertEquals(bob.newestIn(GROUP), { from: 1, mid: mid(1) });
+
+  bob.end();
+
+  assertEquals(bob.newestIn(GROUP), undefined);
+});
