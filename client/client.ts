@@ -250,11 +250,10 @@ export class Client implements AsyncIterable<ClientEvent> {
     this.#user.holdReceipts();
     try {
       await this.#calls.logout();
-    } catch (error) {
-      this.#user.confirm(); // the login goes on
-      throw error;
+      this.#user.leave();
+    } finally {
+      this.#user.confirm(); // has something to confirm only if the login goes on
     }
-    this.#user.leave();
     this.#connection.forget();
   }
 

@@ -51,9 +51,8 @@ export class Receipts {
     }
   }
 
-  /** Forgets what waits: the session it was for is gone. */
+  /** Forgets what waits: the session it was for is gone. A hold goes on. */
   clear(): void {
-    this.#held = false;
     this.#cancel?.();
     this.#cancel = undefined;
     this.#mids = [];

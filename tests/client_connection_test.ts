@@ -176,3 +176,31 @@ Deno.test("a login asked for while a token is tried in vain does not share its f
 
   assertEquals([request.msgid, id], [MSGID.LOGIN, 1]);
 });
+
+Deno.test("nothing is confirmed after a LOGOUT that had to wait for the connection", async () => {
+  using listener = new PeerListener();
+  const client = await connect({ port: listener.port, clock: hasty, resume });
+  const events = client[Symbol.asyncIterator]();
+  const push = { msgid: MSGID.ONE_CHAT, mid, cid: "c", id: 2, name: "bob", ts: 1, msg: "hi" };
+
+  const leaving = client.logout();
+  await using peer = await listener.accept();
+  await peer.logIn();
+  const { req } = await peer.expect(MSGID.LOGOUT);
+  await peer.send({ ...push, toid: 1 });
+  while ((await deadline(events.next(), 10_000)).value?.type !== "message");
+  const more = events.next(); // comes back for more: the message is dealt with
+  await new Promise((resolve) => setTimeout(resolve, 50)); // past the end of the receipts' turn
+  await peer.send({ msgid: MSGID.OK, req });
+  await leaving;
+  const login = client.login({ name: "alice", password: "secret" });
+  const request = await peer.logIn();
+  await login;
+  await peer.send({ ...push, toid: 1 }); // again, as to everybody who has not confirmed
+  const receipt = await peer.expect(MSGID.RECV_ACK);
+  await client.close();
+  await more;
+
+  assertEquals(request.msgid, MSGID.LOGIN);
+  assertEquals(receipt.mids, [mid]);
+});
