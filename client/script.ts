@@ -48,6 +48,8 @@ export class Script {
   readonly #contacts: ScriptContacts;
   readonly #arrivals: Arrivals;
   readonly #sends = new OpenSends();
+  /** Ends the wait for answers that is under way; one command waits at a time. */
+  #endWait: (() => void) | undefined;
   #left = false;
 
   constructor(options: ScriptOptions) {
@@ -67,6 +69,7 @@ export class Script {
   onEvent(event: ClientEvent): void {
     this.#contacts.onEvent(event);
     if (event.type === "message") this.#arrivals.add(event.message.msg);
+    if (event.type === "connection" && event.state === "offline") this.#endWait?.();
     // What a line of this script sent is told by that line's `ok` or `error`.
     const isOwn = (event.type === "sent" || event.type === "failed") &&
       this.#sends.has(event.cid);
@@ -85,7 +88,7 @@ export class Script {
       if (line.trim() !== "") await this.#line(line, number);
       if (this.#left) break;
     }
-    await this.#sends.done();
+    await this.#unlessOffline(this.#sends.done());
     return !this.#answers.failed;
   }
 
@@ -222,12 +225,12 @@ export class Script {
         client.reconnect();
         return {};
       case "logout":
-        await this.#sends.done();
+        await this.#unlessOffline(this.#sends.done());
         await client.logout();
         contacts.forget();
         return {};
       case "quit":
-        await this.#sends.done();
+        await this.#unlessOffline(this.#sends.done());
         this.#left = true;
         return {};
       case "help":
@@ -246,13 +249,21 @@ export class Script {
 
   /** Queues a chat; its line is answered when the server has it, or has refused it. */
   async #send(target: Target, text: string, command: Asked): Promise<undefined> {
-    await this.#sends.room();
+    await this.#unlessOffline(this.#sends.room());
     const queued = await this.#client.send(target, text);
     const answered = queued.acknowledged().then(
       ({ cid, mid, ts }) => this.#answers.ok(command, "msg", { to: keyOf(target), cid, mid, ts }),
       (error) => this.#answers.error(command, "msg", error),
     );
     this.#sends.add(queued.cid, answered);
+  }
+
+  /** Resolves with a wait for answers to sends, or when none will come: the client stays offline. */
+  async #unlessOffline(answers: Promise<void>): Promise<void> {
+    if (this.#client.state === "offline") return;
+    const { promise: offline, resolve } = Promise.withResolvers<void>();
+    this.#endWait = resolve;
+    await Promise.race([answers, offline]);
   }
 
   async #sync(timeoutS: number): Promise<void> {

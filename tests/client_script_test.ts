@@ -1,7 +1,9 @@
 import { assert, assertEquals, assertNotMatch } from "@std/assert";
 import { join } from "@std/path";
 import { connect } from "../client/mod.ts";
+import { MSGID } from "@chat/wire/messages.ts";
 import { Profile } from "../client/profile.ts";
+import { PeerListener } from "./client_peer.ts";
 import { ClientProcess } from "./client_process.ts";
 import { TestServer } from "./server_harness.ts";
 
@@ -405,4 +407,52 @@ Deno.test("a script whose login is refused does not wait for messages that nobod
 
   assertEquals(code, 1);
   assert(performance.now() - began < 15_000, `${performance.now() - began} ms`);
+});
+
+Deno.test("a script whose session another client has taken ends, and tells what it has not sent", async () => {
+  using listener = new PeerListener();
+  const count = 300; // more than may be open at once
+  await using client = new ClientProcess({
+    args: ["--port", String(listener.port), "--name", "alice"]
+      .concat(["--exec", "/msg bob hi\n".repeat(count)]),
+    password: PASSWORD,
+  });
+  const peer = await listener.accept();
+  await peer.logIn({ friends: [{ id: 2, name: "bob", state: "online" }] });
+  await peer.expect(MSGID.ONE_CHAT);
+  await peer.send({ msgid: MSGID.BYE, errno: 2, errmsg: "logged in elsewhere" });
+  await peer[Symbol.asyncDispose]();
+
+  const { code } = await client.ended();
+
+  assertEquals(code, 1);
+  const answers = client.events.filter((e) => e.cmd === "msg").map((e) => e.event);
+  assertEquals(answers, Array(count).fill("error"));
+});
+
+Deno.test("a script that has logged out does not wait for what an earlier run has not sent", async () => {
+  using listener = new PeerListener();
+  const config = await Deno.makeTempDir({ prefix: "chat-client-" });
+  const profile = await Profile.open(join(config, "chat-client"), "p");
+  const chat = { cid: "c1", from: 1, toid: 2, groupid: 0, msg: "hi", at: 1 };
+  await Deno.writeTextFile(profile.outboxFile, JSON.stringify({ q: chat }) + "\n");
+  await using client = new ClientProcess({
+    args: ["--port", String(listener.port), "--profile", "p", "--name", "alice"]
+      .concat(["--exec", "/logout"]),
+    password: PASSWORD,
+    env: { XDG_CONFIG_HOME: config },
+  });
+  await using peer = await listener.accept();
+  await peer.logIn();
+  const { cid } = await peer.expect(MSGID.ONE_CHAT);
+  await peer.send({ msgid: MSGID.ERROR, errno: 9, errmsg: "later", retryAfterMs: 60_000, cid });
+  const { req } = await peer.expect(MSGID.LOGOUT);
+  await peer.send({ msgid: MSGID.OK, req });
+
+  const { code } = await client.ended();
+  const kept = await Deno.readTextFile(profile.outboxFile);
+  await Deno.remove(config, { recursive: true });
+
+  assertEquals(code, 1);
+  assert(kept.includes('"c1"'), "the next run has it");
 });
