@@ -100,7 +100,7 @@ export class Tui implements AppView {
     // A second that has passed shows in a countdown only.
     if (action.type === "tick" && state === before && before.link.state !== "waiting") return;
     if (state !== undefined && state.current !== before.current) {
-      this.#viewport.reset();
+      this.#viewport.toEnd();
       this.#line.endCompletion();
     }
     // What was asked for is shown, also to one who had scrolled up.

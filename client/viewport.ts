@@ -6,6 +6,7 @@
  * moves nothing.
  */
 
+import { homeRows } from "./home_page.ts";
 import { columnOf } from "./layout.ts";
 import { type Anchor, moved, windowAt } from "./scroll.ts";
 import { currentOf, type State } from "./state.ts";
@@ -32,15 +33,10 @@ export class Viewport {
     return this.#homeUp;
   }
 
-  /** Another page is turned to. */
-  reset(): void {
-    this.#anchor = undefined;
-    this.#homeUp = 0;
-  }
-
-  /** The end of the conversation is to be seen. */
+  /** The end of the page is to be seen. */
   toEnd(): void {
     this.#anchor = undefined;
+    this.#homeUp = 0;
   }
 
   /**
@@ -54,7 +50,9 @@ export class Viewport {
     const rows = Math.max(1, height - 1) * pages;
     const current = currentOf(state);
     if (current === undefined) {
-      this.#homeUp = Math.max(0, this.#homeUp + rows);
+      const above = Math.max(0, homeRows(state, columns).length - height);
+      const wanted = Math.min(this.#homeUp, above) + rows;
+      this.#homeUp = Math.max(0, Math.min(wanted, above));
       return undefined;
     }
     const column = columnOf(state, current, columns);
