@@ -70,16 +70,18 @@ export class Journal {
    */
   static async open(path: string): Promise<OpenedJournal> {
     const lock = await Deno.open(`${path}.lock`, { write: true, create: true, mode: 0o600 });
+    let file: Deno.FsFile | undefined;
     try {
       if (!(await lock.tryLock(true))) {
         throw new OutboxInUse(`the outbox ${path} is used by another running client`);
       }
       const { waiting, damagedLines } = read(await readIfThere(path));
       // Starting from a fresh file also removes a torn last line.
-      const file = await rewrite(path, waiting);
+      file = await rewrite(path, waiting);
       await syncDirectory(dirname(path));
       return { journal: new Journal(path, lock, file, waiting), waiting, damagedLines };
     } catch (error) {
+      file?.close();
       lock.close();
       throw error;
     }

@@ -192,6 +192,22 @@ Deno.test("how a chat was first sent is kept with it, also when the file is writ
   assertEquals(waiting[1], waiting[0]);
 });
 
+Deno.test("an outbox file whose directory cannot be made durable is left closed", async () => {
+  await using dir = await directory();
+  const { open } = Deno;
+  const refused = new Deno.errors.PermissionDenied("the directory is not for reading");
+  Deno.open = (path, options) =>
+    path === dir.path ? Promise.reject(refused) : open.call(Deno, path, options);
+
+  try {
+    await assertRejects(() => Journal.open(join(dir.path, "outbox")), Deno.errors.PermissionDenied);
+  } finally {
+    Deno.open = open;
+  }
+  const { journal } = await Journal.open(join(dir.path, "outbox"));
+  await journal.close(); // a file that was left open would fail this test
+});
+
 Deno.test("a line that a crash has torn spoils only itself", async () => {
   await using dir = await directory();
   const path = join(dir.path, "outbox");
