@@ -230,7 +230,9 @@ export class Connection {
           return { reason: outcome.refused, final: !this.#hasReason };
         }
         this.#reconnects.asked(outcome.retryAfterMs);
-        return this.#reconnects.closed(outcome.retry);
+        const { reason, final } = this.#reconnects.closed(outcome.retry);
+        // A BYE may have made void what it signed in with; a login that waits brings its own.
+        return { reason, final: final && (this.canComeBack || !this.#slot.isAwaited) };
       }
     }
     this.#slot.pass();

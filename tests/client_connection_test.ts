@@ -161,20 +161,27 @@ Deno.test("a client that is closed while it connects does not wait for the serve
 });
 
 Deno.test("a login asked for while a token is tried in vain does not share its fate", async () => {
-  using listener = new PeerListener();
-  const client = await connect({ port: listener.port, clock: hasty, resume });
-  const login = client.login({ name: "alice", password: "secret" });
-  {
-    await using peer = await listener.accept();
-    const { req } = await peer.expect(MSGID.RESUME);
-    await peer.send({ msgid: MSGID.ERROR, errno: 1, errmsg: "the token is void", req });
-  }
-  await using again = await listener.accept();
-  const request = await again.logIn();
-  const { id } = await login;
-  await client.close();
+  for (const msgid of [MSGID.ERROR, MSGID.BYE]) {
+    using listener = new PeerListener();
+    const client = await connect({ port: listener.port, clock: hasty, resume });
+    const login = client.login({ name: "alice", password: "secret" });
+    const outcome = login.then(({ id }) => id, String);
+    {
+      await using peer = await listener.accept();
+      const { req } = await peer.expect(MSGID.RESUME);
+      await peer.send({ msgid, errno: 1, errmsg: "the token is void", req });
+    }
+    const accepted = listener.accept().then(async (again) => {
+      const { msgid } = await again.logIn();
+      await again[Symbol.asyncDispose]();
+      return msgid;
+    });
+    const id = await outcome;
+    await client.close();
 
-  assertEquals([request.msgid, id], [MSGID.LOGIN, 1]);
+    assertEquals(id, 1);
+    assertEquals(await accepted, MSGID.LOGIN);
+  }
 });
 
 Deno.test("nothing is confirmed after a LOGOUT that had to wait for the connection", async () => {
