@@ -67,6 +67,10 @@ async function logInSomebody(
       : password ?? await ask(`Password for ${safeLine(name)}: `, { secret: true });
     if (name === undefined || typed === undefined) return "left";
     password = undefined;
+    if (typed === "") {
+      name = undefined; // nobody's password is empty: it is somebody else who sits there
+      continue;
+    }
     try {
       return await client.login({ name, password: typed });
     } catch (error) {

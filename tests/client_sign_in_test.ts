@@ -37,3 +37,28 @@ Deno.test("a server that goes between a new account and its login is told of, an
   assertEquals(dialogue.length, 6);
   if (typeof result !== "string") await result.client.close();
 });
+
+Deno.test("an empty password asks for the name again, so that somebody else can log in", async () => {
+  using listener = new PeerListener();
+  const answers = ["", "bob", "secret"];
+  const questions: string[] = [];
+  const signedIn = signIn({
+    ask: (question) => {
+      questions.push(question);
+      return Promise.resolve(answers.shift());
+    },
+    say: () => {},
+    connect: (place) => connect(place),
+    place: { host: "127.0.0.1", port: listener.port },
+    placeIsGiven: true,
+    name: "alice",
+    password: undefined,
+  });
+  await using peer = await listener.accept();
+  const { name } = await peer.logIn({ id: 2, name: "bob" });
+  const result = await signedIn;
+
+  assertEquals(questions, ["Password for alice: ", "Your name: ", "Password for bob: "]);
+  assertEquals(name, "bob");
+  if (typeof result !== "string") await result.client.close();
+});
