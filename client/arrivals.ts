@@ -33,6 +33,12 @@ export class Arrivals {
     this.#changed = Promise.withResolvers<void>();
   }
 
+  /** Whose messages these were has logged out: nobody waits for them any more. */
+  forget(): void {
+    this.#uncounted = 0;
+    this.#texts = [];
+  }
+
   /**
    * Waits for so many messages, those included that have come since the last such wait.
    *

@@ -205,7 +205,7 @@ export class Script {
         return {};
       case "deleteaccount":
         await client.deleteAccount(needed(password));
-        contacts.forget();
+        this.#forget();
         return {};
       case "sync":
         await this.#sync(seconds(invocation.args.seconds));
@@ -227,7 +227,7 @@ export class Script {
       case "logout":
         await this.#unlessOffline(this.#sends.done());
         await client.logout();
-        contacts.forget();
+        this.#forget();
         return {};
       case "quit":
         await this.#unlessOffline(this.#sends.done());
@@ -245,6 +245,12 @@ export class Script {
       default:
         return invocation satisfies never;
     }
+  }
+
+  /** Nobody is logged in any more; whoever is next neither talks to nor waits for what was theirs. */
+  #forget(): void {
+    this.#contacts.forget();
+    this.#arrivals.forget();
   }
 
   /** Queues a chat; its line is answered when the server has it, or has refused it. */

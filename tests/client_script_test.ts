@@ -389,6 +389,25 @@ Deno.test("whoever logs in after a logout talks to nobody yet", async () => {
   assertEquals([said.event, said.errno], ["error", 4]);
 });
 
+Deno.test("whoever logs in after a logout waits for messages of their own", async () => {
+  await using server = await TestServer.start();
+  await using bob = start(server, "bob");
+  await bob.event((e) => e.event === "session");
+  await using alice = start(server, "alice");
+  const { id } = await alice.event((e) => e.event === "session");
+  await bob.send(`/msg ${id} for alice`);
+  await alice.message("for alice");
+
+  await alice.send("/logout");
+  await alice.send({ cmd: "register", name: "carol", password: PASSWORD });
+  await alice.send({ cmd: "login", name: "carol", password: PASSWORD });
+  await alice.send("/wait 1 0.1");
+  await alice.send("/waitfor 0.1 for alice");
+  const answers = [await alice.answer(3), await alice.answer(4), await alice.answer(5)];
+
+  assertEquals(answers.map((answer) => answer.event), ["ok", "error", "error"]);
+});
+
 Deno.test("a script whose login is refused does not wait for messages that nobody will send", async () => {
   await using server = await TestServer.start();
   const config = await Deno.makeTempDir({ prefix: "chat-client-" });
