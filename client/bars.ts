@@ -34,11 +34,12 @@ function titleSpans(state: State, server: string): Span[] {
   const { people, rooms } = state.directory;
   const { target } = current;
   const title = { text: ` ${titleOf(state.directory, target)}`, style: { bold: true } };
-  // While the server is away nobody's presence is known.
+  // While the server is away nobody's presence is known, and a stranger's never is.
   const isKnown = state.link.state === "online";
   if (target.kind === "user") {
-    const person = people.get(target.id);
-    return isKnown ? [title, { text: ` · ${person?.online ? "online" : "offline"}` }] : [title];
+    const online = people.get(target.id)?.online;
+    if (!isKnown || online === undefined) return [title];
+    return [title, { text: ` · ${online ? "online" : "offline"}` }];
   }
   const room = rooms.get(target.id);
   const members = room?.members ?? [];

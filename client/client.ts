@@ -237,11 +237,13 @@ export class Client implements AsyncIterable<ClientEvent> {
   /**
    * Resolves when no chat of this user (who is logged in, or was last) is unacknowledged.
    *
-   * @returns False when some still were after `timeoutMs`.
+   * @returns False when some still were after `timeoutMs`, or nobody is logged in to send them.
    */
   async drained(timeoutMs: number): Promise<boolean> {
-    await this.#patience.until(() => this.#user.isDrained || this.#closed, timeoutMs);
-    return this.#user.isDrained;
+    const user = this.#user;
+    const isOver = () => user.isDrained || !user.isKnown || this.#closed;
+    await this.#patience.until(isOver, timeoutMs);
+    return user.isDrained;
   }
 
   /** Logs out: the token becomes void, the connection stays and can log in again. */

@@ -10,7 +10,8 @@ export interface Person {
   readonly id: number;
   /** Safe to print. */
   readonly name: string;
-  readonly online: boolean;
+  /** Undefined for a stranger: the server tells of friends and fellow members only. */
+  readonly online: boolean | undefined;
   readonly friend: boolean;
 }
 
@@ -33,11 +34,11 @@ export interface Directory {
 /** Nobody. */
 export const EMPTY: Directory = { people: new Map(), rooms: new Map() };
 
-/** The directory of a new session; people met before are kept, as offline. */
+/** The directory of a new session; people met before are kept, as strangers. */
 export function ofSession(old: Directory, session: Session): Directory {
   const people = new Map<number, Person>();
   for (const person of old.people.values()) {
-    people.set(person.id, { ...person, online: false, friend: false });
+    people.set(person.id, { ...person, online: undefined, friend: false });
   }
   const rooms = new Map<number, Room>();
   for (const group of session.groups) {
@@ -75,11 +76,11 @@ export function withPresence(old: Directory, id: number, online: boolean): Direc
   return { ...old, people: new Map(old.people).set(id, { ...person, online }) };
 }
 
-/** With the sender of a message, who is there as it seems, and a member of its group. */
+/** With the sender of a message, who is a member of its group. */
 export function withSender(old: Directory, id: number, name: string, groupid: number): Directory {
   let directory = old;
   if (!old.people.has(id)) {
-    const person: Person = { id, name: safeLine(name), online: true, friend: false };
+    const person: Person = { id, name: safeLine(name), online: undefined, friend: false };
     directory = { ...directory, people: new Map(directory.people).set(id, person) };
   }
   const room = directory.rooms.get(groupid);

@@ -148,7 +148,8 @@ export class Plain implements AppView {
     if (current === undefined) return this.#say("at home; /who lists friends and groups");
     const { target } = current;
     const person = target.kind === "user" ? state.directory.people.get(target.id) : undefined;
-    const presence = person === undefined ? "" : person.online ? ", online" : ", offline";
+    const online = person?.online;
+    const presence = online === undefined ? "" : online ? ", online" : ", offline";
     this.#say(`talking to ${titleOf(state.directory, target)}${presence}`);
     if (current.loaded !== "yes") this.#opening = current.key;
     else for (const line of current.lines.slice(-OPENING_LINES)) this.#line(line);

@@ -275,7 +275,8 @@ export class Script {
   async #sync(timeoutS: number): Promise<void> {
     if (!(await this.#client.drained(timeoutS * 1000))) {
       const { session, unsent } = this.#client;
-      const own = unsent.filter((chat) => chat.from === session?.id);
+      if (session === undefined) throw new RequestError(3, "log in first");
+      const own = unsent.filter((chat) => chat.from === session.id);
       throw new ConnectionLost(`${own.length} messages are not acknowledged`);
     }
     await this.#sends.done();

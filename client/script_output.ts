@@ -80,7 +80,7 @@ export function whoShown({ people, rooms }: Directory, target: Target | undefine
 }
 
 function personShown({ id, name, online }: Person): object {
-  return { id, name, state: online ? "online" : "offline" };
+  return { id, name, ...(online !== undefined && { state: online ? "online" : "offline" }) };
 }
 
 /** An error as a line tells it. A defect is not one: it ends the program. */

@@ -7,6 +7,7 @@ import { resolve } from "../client/directory.ts";
 import { insert, newEditor } from "../client/editor.ts";
 import { columnOf, layout, type View } from "../client/layout.ts";
 import type { ClientEvent, Message, Session, Target } from "../client/mod.ts";
+import { titleRow } from "../client/bars.ts";
 import { type Action, reduce } from "../client/reducer.ts";
 import { moved, windowAt } from "../client/scroll.ts";
 import { firstUnread, INITIAL, type State } from "../client/state.ts";
@@ -455,4 +456,19 @@ Deno.test("scrolling up and down again shows every row once, from the first to t
   assertEquals(up, whole);
   assertEquals(top, whole.slice(0, height));
   assertEquals(bottom, undefined);
+});
+
+Deno.test("a title tells how somebody stands whom the server tells of, and nothing of a stranger", () => {
+  const online = event({ type: "connection", state: "online", reason: "" });
+  const stranger = arrives(message(1, 9, { name: "zoe" }));
+  const title = (id: number) => {
+    const opened = run(online, stranger, { type: "open", target: { kind: "user", id } });
+    return titleRow(opened, "server", 60).map((span) => span.text).join("").trimEnd();
+  };
+
+  assertEquals([title(2), title(3), title(9)], [
+    " bob · online",
+    " carol smith · offline",
+    " zoe",
+  ]);
 });

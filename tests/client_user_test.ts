@@ -1,6 +1,6 @@
 /** What goes out in a user's name, where several share one outbox file or one connection. */
 
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { MSGID } from "@chat/wire/messages.ts";
 import { systemClock } from "../client/clock.ts";
@@ -110,6 +110,22 @@ Deno.test("nobody waits for chats of others that wait in the same outbox file", 
 
   assertEquals([before, meanwhile, await drained], [true, false, true]);
   assertEquals(at.client.unsent, [ofBob]);
+});
+
+Deno.test("nobody waits for what only a login could send", async () => {
+  await using at = await scene();
+  await at.client.sendTo(2, "unsent");
+  const drained = at.client.drained(30_000);
+  const leaving = at.client.logout();
+  await at.peer.expect(MSGID.ONE_CHAT);
+  const { req } = await at.peer.expect(MSGID.LOGOUT);
+  await at.peer.send({ msgid: MSGID.OK, req });
+  await leaving;
+  at.client.reconnect(); // whatever wakes those who wait
+  const began = performance.now();
+
+  assertEquals([await drained, await at.client.drained(30_000)], [false, false]);
+  assert(performance.now() - began < 10_000);
 });
 
 Deno.test("what is dealt with while a logout is under way is confirmed only if that fails", async () => {
