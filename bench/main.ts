@@ -2,11 +2,11 @@
  * `deno task bench [workload…] [flags]`: what this server does per second, how long a message
  * takes, what it costs, and that nothing is lost, doubled or out of order meanwhile.
  *
- *   deno task bench                      every workload of one node, on SQLite
- *   deno task bench pairs-50 group       some; a beginning ("pairs") means all it fits
- *   deno task bench --cluster            the workloads of two nodes on MariaDB and Redis
- *   deno task bench soak --secs 600      memory over ten minutes
- *   deno task bench --list               the workloads
+ *   deno task bench                          every workload of one node, on SQLite
+ *   deno task bench pairs-50 group           some; a beginning ("pairs") means all it fits
+ *   deno task bench --cluster                the workloads of two nodes on MariaDB and Redis
+ *   deno task bench soak --secs 600 --runs 1 memory over ten minutes
+ *   deno task bench --list                   the workloads
  *
  * --runs N of each, floor and server in turns (3) · --secs S measured per run (5) · --warm S before
  * it (1) · --workers N session workers of the server · --against HOST:PORT a server that is running
