@@ -4,9 +4,8 @@ import { connect } from "../client/mod.ts";
 import { signIn } from "../client/sign_in.ts";
 import { PeerListener } from "./client_peer.ts";
 
-Deno.test("a server that goes between a new account and its login is told of, and the login asked for again", async () => {
-  using listener = new PeerListener();
-  const answers = ["secret", "y", "secret", "secret"];
+/** The dialogue of `--name alice`, with these answers; and all that it says and asks. */
+function aliceSignsIn(port: number, ...answers: string[]) {
   const dialogue: string[] = [];
   const signedIn = signIn({
     ask: (question) => {
@@ -15,11 +14,17 @@ Deno.test("a server that goes between a new account and its login is told of, an
     },
     say: (text) => dialogue.push(text),
     connect: (place) => connect(place),
-    place: { host: "127.0.0.1", port: listener.port },
+    place: { host: "127.0.0.1", port },
     placeIsGiven: true,
     name: "alice",
     password: undefined,
   });
+  return { signedIn, dialogue };
+}
+
+Deno.test("a server that goes between a new account and its login is told of, and the login asked for again", async () => {
+  using listener = new PeerListener();
+  const { signedIn, dialogue } = aliceSignsIn(listener.port, "secret", "y", "secret", "secret");
   {
     await using peer = await listener.accept();
     const login = await peer.expect(MSGID.LOGIN);
@@ -40,25 +45,16 @@ Deno.test("a server that goes between a new account and its login is told of, an
 
 Deno.test("an empty password asks for the name again, so that somebody else can log in", async () => {
   using listener = new PeerListener();
-  const answers = ["", "bob", "secret"];
-  const questions: string[] = [];
-  const signedIn = signIn({
-    ask: (question) => {
-      questions.push(question);
-      return Promise.resolve(answers.shift());
-    },
-    say: () => {},
-    connect: (place) => connect(place),
-    place: { host: "127.0.0.1", port: listener.port },
-    placeIsGiven: true,
-    name: "alice",
-    password: undefined,
-  });
+  const { signedIn, dialogue } = aliceSignsIn(listener.port, "", "bob", "secret");
   await using peer = await listener.accept();
   const { name } = await peer.logIn({ id: 2, name: "bob" });
   const result = await signedIn;
 
-  assertEquals(questions, ["Password for alice: ", "Your name: ", "Password for bob: "]);
+  assertEquals(dialogue.filter((text) => text.endsWith(": ")), [
+    "Password for alice: ",
+    "Your name: ",
+    "Password for bob: ",
+  ]);
   assertEquals(name, "bob");
   if (typeof result !== "string") await result.client.close();
 });
