@@ -4,7 +4,8 @@
  * router, store client, group cache, presence, the lane to the sockets.
  */
 
-import { ChatError, ERRNO } from "@chat/wire/errors.ts";
+import { byeText } from "@chat/wire/bye.ts";
+import type { ErrorCode } from "@chat/wire/errors.ts";
 import { MSGID } from "@chat/wire/messages.ts";
 import type { BusParcel } from "./bridge.ts";
 import { answerOutcome } from "./chat_outcomes.ts";
@@ -354,14 +355,10 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   }
 
   /** Sends BYE, then has the main thread close the connection. */
-  close(session: Session, code: keyof typeof ERRNO, text: string): void {
+  close(session: Session, code: ErrorCode, text: string): void {
     if (session.closed) return;
-    const { errno, message: errmsg } = new ChatError(code, text);
-    const passing = code === "TRY_LATER" || code === "TOO_FAST";
-    const retry = passing ? { retryAfterMs: RETRY_AFTER_MS } : {};
-    const bye = JSON.stringify({ msgid: MSGID.BYE, errno, errmsg, ...retry });
     this.meters.sent.inc(MSGID.BYE);
-    this.#frame(session, bye, PUSH_CLOSE);
+    this.#frame(session, byeText(code, text, RETRY_AFTER_MS), PUSH_CLOSE);
     session.closed = true;
     session.mailbox.clear();
     this.#forget(session);

@@ -237,11 +237,13 @@ export class Client implements AsyncIterable<ClientEvent> {
   /**
    * Resolves when no chat of this user (who is logged in, or was last) is unacknowledged.
    *
-   * @returns False when some still were after `timeoutMs`, or nobody is logged in to send them.
+   * @returns False when some still were after `timeoutMs`, or when nothing will send them: nobody is
+   *   logged in, or the client is offline for good.
    */
   async drained(timeoutMs: number): Promise<boolean> {
     const user = this.#user;
-    const isOver = () => user.isDrained || !user.isKnown || this.#closed;
+    const isOver = () =>
+      user.isDrained || !user.isKnown || this.#connection.state === "offline" || this.#closed;
     await this.#patience.until(isOver, timeoutMs);
     return user.isDrained;
   }

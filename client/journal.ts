@@ -82,7 +82,7 @@ export class Journal {
       return { journal: new Journal(path, lock, file, waiting), waiting, damagedLines };
     } catch (error) {
       file?.close();
-      lock.close();
+      await release(lock);
       throw error;
     }
   }
@@ -120,9 +120,7 @@ export class Journal {
     this.#closed = true;
     await this.#writing;
     this.#file.close();
-    // Closing alone leaves it to a child process that is just being started, until that has begun.
-    await this.#lock.unlock();
-    this.#lock.close();
+    await release(this.#lock);
   }
 
   #write(): void {
@@ -169,6 +167,12 @@ export class Journal {
     this.#doneLines = 0;
     await syncDirectory(dirname(this.#path));
   }
+}
+
+/** Closing alone leaves a lock to a child process that is just being started, until that has begun. */
+async function release(lock: Deno.FsFile): Promise<void> {
+  await lock.unlock();
+  lock.close();
 }
 
 function read(text: string): { waiting: Outgoing[]; damagedLines: number } {

@@ -71,9 +71,7 @@ export async function runScript(
   });
   const isIn = await logIn(client, script, flags, saved, password);
   if (isIn) await script.run(flags.exec === undefined ? stdinLines() : listed(flags.exec));
-  // Who is not logged in, nor on the way back, sends nothing, however long one waits.
-  const isGone = client.loginNeeded || client.state === "offline";
-  const allSent = await client.drained(isGone ? 0 : LAST_ACK_MS);
+  const allSent = await client.drained(LAST_ACK_MS);
   // The script has logged out: the token is void.
   if (kept !== undefined && client.session === undefined) {
     saving = profile?.save(withoutToken(kept)) ?? saving;

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { deadline } from "@std/async/deadline";
 import { MSGID } from "@chat/wire/messages.ts";
-import { type Clock, systemClock } from "../client/clock.ts";
+import { type Clock, pause, systemClock } from "../client/clock.ts";
 import { type ClientEvent, connect, ConnectionLost } from "../client/mod.ts";
 import { type Peer, PeerListener } from "./client_peer.ts";
 
@@ -94,7 +94,7 @@ Deno.test("a message that is dealt with while the client logs in again is not co
   await using again = await listener.accept();
   const { req } = await again.expect(MSGID.RESUME);
   await next("connection"); // comes back for more: the message is dealt with
-  await new Promise((resolve) => setTimeout(resolve, 50)); // past the end of the receipts' turn
+  await pause(hasty, 0).done; // a fence: the receipts' timer was armed before
   await again.send({ msgid: MSGID.LOGIN_ACK, errno: 1, errmsg: "void", req });
   const frames = [];
   while (true) {
@@ -197,7 +197,7 @@ Deno.test("nothing is confirmed after a LOGOUT that had to wait for the connecti
   await peer.send({ ...push, toid: 1 });
   while ((await deadline(events.next(), 10_000)).value?.type !== "message");
   const more = events.next(); // comes back for more: the message is dealt with
-  await new Promise((resolve) => setTimeout(resolve, 50)); // past the end of the receipts' turn
+  await pause(hasty, 0).done; // a fence: the receipts' timer was armed before
   await peer.send({ msgid: MSGID.OK, req });
   await leaving;
   const login = client.login({ name: "alice", password: "secret" });

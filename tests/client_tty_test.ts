@@ -481,6 +481,19 @@ Deno.test("one sees how far a message has come, and that the other types", async
   assertEquals(typing?.type === "typing" ? typing.id : undefined, at.aliceId);
 });
 
+Deno.test("what is asked for at home is shown also to one who had scrolled up there", async () => {
+  await using at = await scene({ rows: 14 });
+  await at.terminal.enter("/open");
+  await at.terminal.sees(/^ Home/);
+  await at.terminal.enter("/help");
+  const end = (await at.terminal.sees(/\/help/)).join("\n");
+  await at.terminal.press("PPage");
+  await at.terminal.until((rows) => rows.join("\n") !== end, "a page further up");
+
+  await at.terminal.enter("/who nobody");
+  await at.terminal.sees(/nobody is no friend/);
+});
+
 Deno.test("PageUp goes back through all of the history, and what is read does not move", async () => {
   await using at = await scene({ rows: 14 });
   for (let n = 0; n < 130; n++) await at.bob.sendTo(at.aliceId, `line ${n}.`);

@@ -2,9 +2,10 @@
 
 import { assert, assertEquals } from "@std/assert";
 import type { CloseReason } from "../server/close_reason.ts";
-import { Connection } from "../server/connection.ts";
+import type { Connection } from "../server/connection.ts";
 import { Drain } from "../server/drain.ts";
 import { FakeClock, microtasks } from "./fake_clock.ts";
+import { loneConnection } from "./lone_connection.ts";
 
 /** A drain of `count` connections, each with its own peer; `busy`: each has a frame in hand. */
 function draining(count: number, busy = false) {
@@ -14,30 +15,22 @@ function draining(count: number, busy = false) {
   const retries: number[] = [];
   const closed: CloseReason[] = [];
   for (let conn = 1; conn <= count; conn++) {
-    const connection = new Connection(
+    const connection = loneConnection({
       conn,
-      {
+      clock,
+      socket: {
         read: () => new Promise(() => {}),
         write(bytes) {
           retries.push(JSON.parse(new TextDecoder().decode(bytes)).retryAfterMs);
           return Promise.resolve(bytes.length);
         },
-        close: () => {},
       },
-      "",
-      { maxQueuedBytes: 1_000, maxFrameBytes: 1_000, maxUnfinished: 100, framesPerTick: 0 },
-      {
-        onFrame: () => {},
-        onWritten: () => {},
-        onClosed(_, reason) {
-          closed.push(reason);
-          connections.delete(conn);
-          drain.closed();
-        },
+      onClosed(reason) {
+        closed.push(reason);
+        connections.delete(conn);
+        drain.closed();
       },
-      () => clock.now(),
-      (ms, fn) => clock.after(ms, fn),
-    );
+    });
     if (busy) connection.lastSeq = 1;
     connections.set(conn, connection);
     drain.opened();

@@ -4,9 +4,10 @@ import { assertEquals } from "@std/assert";
 import { MSGID } from "@chat/wire/messages.ts";
 import type { SessionMemo } from "../actors/lane.ts";
 import type { CloseReason } from "../server/close_reason.ts";
-import { Connection } from "../server/connection.ts";
+import type { Connection } from "../server/connection.ts";
 import { PeerWatch, TICK_MS } from "../server/peer_watch.ts";
 import { FakeClock, microtasks } from "./fake_clock.ts";
+import { loneConnection } from "./lone_connection.ts";
 
 const SILENT_MS = 10_000;
 const LOGIN_MS = 4_000;
@@ -19,9 +20,11 @@ function watched(memo: Partial<SessionMemo>, options: { loginMs?: number; takes?
   const closed: CloseReason[] = [];
   let hears = (_text: string) => {};
   const watch = new PeerWatch(connections, SILENT_MS, options.loginMs ?? 0, () => clock.now());
-  const connection = new Connection(
-    64,
-    {
+  const connection = loneConnection({
+    conn: 64,
+    clock,
+    now: watch.now,
+    socket: {
       read: (buffer) =>
         new Promise((resolve) =>
           hears = (text) => resolve(new TextEncoder().encodeInto(text, buffer).written)
@@ -31,21 +34,12 @@ function watched(memo: Partial<SessionMemo>, options: { loginMs?: number; takes?
         told.push(JSON.parse(new TextDecoder().decode(bytes)).msgid);
         return Promise.resolve(bytes.length);
       },
-      close: () => {},
     },
-    "",
-    { maxQueuedBytes: 1_000, maxFrameBytes: 1_000, maxUnfinished: 100, framesPerTick: 0 },
-    {
-      onFrame: () => {},
-      onWritten: () => {},
-      onClosed(_, reason) {
-        closed.push(reason);
-        connections.delete(64);
-      },
+    onClosed(reason) {
+      closed.push(reason);
+      connections.delete(64);
     },
-    watch.now,
-    (ms, fn) => clock.after(ms, fn),
-  );
+  });
   connections.set(64, connection);
   connection.memo = {
     ...{ conn: 64, v: 2, user: 7, name: "x", tokenId: "", refused: undefined, leftBy: undefined },
