@@ -2,8 +2,8 @@
 
 import { argon2, type Argon2Cost } from "./adapters/argon2.ts";
 import { runBehindOthers } from "./adapters/priority.ts";
-import { PasswordActor, type PasswordMessage } from "./passwords.ts";
-import { runThread } from "./thread.ts";
+import { PasswordActor, type PasswordMessage } from "./accounts/passwords.ts";
+import { runThread } from "./runtime/thread.ts";
 
 /** What the main thread sends to start the password worker. */
 export interface PasswordWorkerOptions {

@@ -124,7 +124,7 @@ export interface HistoryPage {
 }
 
 /**
- * All durable state. Every adapter passes tests/store_contract_test.ts.
+ * All durable state. Every adapter passes tests/actors/store_contract_test.ts.
  *
  * A method rejects with {@linkcode StoreUnavailable} when the database cannot be reached within
  * the adapter's deadline; nothing may then be assumed of what it wrote. Calls may overlap, but

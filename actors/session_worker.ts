@@ -1,9 +1,9 @@
 /** Thread entry: a worker of the session pool. */
 
 import { loadTracer } from "./adapters/load_tracer.ts";
-import type { InLane } from "./lane.ts";
-import { type HostOptions, SessionHost } from "./session_host.ts";
-import { runThread } from "./thread.ts";
+import type { InLane } from "./runtime/lane.ts";
+import { type HostOptions, SessionHost } from "./worker/session_host.ts";
+import { runThread } from "./runtime/thread.ts";
 
 /** What the main thread sends to start a session worker. */
 export type SessionWorkerOptions =

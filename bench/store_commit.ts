@@ -8,8 +8,8 @@
 
 import { parseArgs } from "@std/cli/parse-args";
 import process from "node:process";
-import { openMysql } from "../actors/adapters/mysql.ts";
-import { openSqlite } from "../actors/adapters/sqlite.ts";
+import { openMysql } from "../actors/adapters/mysql/store.ts";
+import { openSqlite } from "../actors/adapters/sqlite/store.ts";
 import type { Append, Receipt, StorePort } from "../actors/ports.ts";
 import { ensureServices, startMariaDb } from "../server/cluster/services.ts";
 

@@ -4,10 +4,10 @@
  */
 
 import { FlagError, flagHelp, parseFlags } from "./flags.ts";
-import { OutboxInUse } from "./errors.ts";
-import { runInteractive } from "./interactive.ts";
-import { ProfileError } from "./profile.ts";
-import { runScript } from "./run_script.ts";
+import { OutboxInUse } from "./library/errors.ts";
+import { runInteractive } from "./terminal/interactive.ts";
+import { ProfileError } from "./profile/profile.ts";
+import { runScript } from "./script/run_script.ts";
 
 /** A variable of the environment; one that may not be read counts as unset. */
 function env(name: string): string | undefined {

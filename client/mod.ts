@@ -15,10 +15,10 @@
  * @module
  */
 
-export { Client } from "./client.ts";
-export { connect } from "./connect.ts";
-export type { ClientOptions, HistoryPage, Queued, Sent } from "./options.ts";
-export type { Login } from "./authenticator.ts";
+export { Client } from "./library/client.ts";
+export { connect } from "./transport/connect.ts";
+export type { ClientOptions, HistoryPage, Queued, Sent } from "./library/options.ts";
+export type { Login } from "./library/authenticator.ts";
 export type {
   ClientEvent,
   ConnectionState,
@@ -28,7 +28,7 @@ export type {
   Message,
   Session,
   Target,
-} from "./events.ts";
-export type { FirstSending, Outgoing } from "./outbox.ts";
-export { ConnectionLost, OutboxFull, OutboxInUse, RequestError } from "./errors.ts";
-export type { Clock } from "./clock.ts";
+} from "./library/events.ts";
+export type { FirstSending, Outgoing } from "./library/outbox.ts";
+export { ConnectionLost, OutboxFull, OutboxInUse, RequestError } from "./library/errors.ts";
+export type { Clock } from "./library/clock.ts";

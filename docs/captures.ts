@@ -7,8 +7,8 @@
  */
 
 import { type Client, connect } from "../client/mod.ts";
-import { ClientTerminal, type TerminalOptions } from "../tests/client_terminal.ts";
-import { TestServer } from "../tests/server_harness.ts";
+import { ClientTerminal, type TerminalOptions } from "../tests/support/client_terminal.ts";
+import { TestServer } from "../tests/support/server_harness.ts";
 
 const PASSWORD = "not on any screen";
 /** Alice is the third to register. */

@@ -8,10 +8,10 @@
  * costs). Where there is no `execv` (Windows), the node is a child: its exit status is passed on.
  */
 
-import { type Invocation, readConfig } from "./config.ts";
-import { ConfigError } from "./flag_values.ts";
-import { helpText } from "./flags.ts";
-import { type Command, nodeCommand } from "./node_command.ts";
+import { type Invocation, readConfig } from "./settings/config.ts";
+import { ConfigError } from "./settings/flag_values.ts";
+import { helpText } from "./settings/flags.ts";
+import { type Command, nodeCommand } from "./settings/node_command.ts";
 
 const FAILED = 1;
 

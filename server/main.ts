@@ -3,14 +3,14 @@
 import { createLocalBus } from "../actors/adapters/local_bus.ts";
 import { socketPath } from "./admin/protocol.ts";
 import { AdminSocket } from "./admin/socket.ts";
-import { type Config, type Invocation, readConfig } from "./config.ts";
-import { ConfigError } from "./flag_values.ts";
-import { helpText } from "./flags.ts";
-import { takeDataDir } from "./data_dir.ts";
-import { serveHttp } from "./http.ts";
-import { createLog, type Log, type ProgramLog } from "./log.ts";
+import { type Config, type Invocation, readConfig } from "./settings/config.ts";
+import { ConfigError } from "./settings/flag_values.ts";
+import { helpText } from "./settings/flags.ts";
+import { takeDataDir } from "./settings/data_dir.ts";
+import { serveHttp } from "./observe/http.ts";
+import { createLog, type Log, type ProgramLog } from "./observe/log.ts";
 import { type ChatNode, startNode } from "./node.ts";
-import { endpoint } from "./node_command.ts";
+import { endpoint } from "./settings/node_command.ts";
 
 /** Exit status when the node cannot start, or cannot go on. */
 const FAILED = 1;
@@ -39,7 +39,7 @@ function newNodeId(): string {
 
 async function openBus(config: Config, nodeId: string) {
   if (config.redis === undefined) return createLocalBus(nodeId);
-  const { openRedisBus } = await import("../actors/adapters/redis_bus.ts");
+  const { openRedisBus } = await import("../actors/adapters/redis/bus.ts");
   return openRedisBus({ url: config.redis, node: nodeId });
 }
 

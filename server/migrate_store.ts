@@ -6,7 +6,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { join } from "@std/path";
 import { copyStore } from "../actors/adapters/copy_store.ts";
-import { url } from "./flag_values.ts";
+import { url } from "./settings/flag_values.ts";
 
 const USAGE = `deno task migrate-store --data DIR --mysql URL
 

@@ -3,34 +3,34 @@
  * each part can serve, stops in the reverse.
  */
 
-import { Bridge, type BridgeMessage } from "../actors/bridge.ts";
-import { passwordClient, type PasswordMessage } from "../actors/passwords.ts";
+import { Bridge, type BridgeMessage } from "../actors/routing/bridge.ts";
+import { passwordClient, type PasswordMessage } from "../actors/accounts/passwords.ts";
 import { type BusPort, systemClock } from "../actors/ports.ts";
-import { measureLag, Meter } from "../actors/meter.ts";
-import { Guard, type GuardMessage } from "../actors/guard.ts";
-import { type PeerMessage, Registry, type RegistryMessage } from "../actors/registry.ts";
-import { workerThread } from "../actors/router.ts";
-import { ActorSystem, type Ref } from "../actors/runtime.ts";
-import type { StoreCall, StoreMessage } from "../actors/store_protocol.ts";
-import type { UpkeepMessage } from "../actors/upkeep.ts";
-import { newTokenKey } from "../actors/tokens.ts";
+import { measureLag, Meter } from "../actors/observe/meter.ts";
+import { Guard, type GuardMessage } from "../actors/accounts/guard.ts";
+import { type PeerMessage, Registry, type RegistryMessage } from "../actors/routing/registry.ts";
+import { workerThread } from "../actors/routing/router.ts";
+import { ActorSystem, type Ref } from "../actors/runtime/runtime.ts";
+import type { StoreCall, StoreMessage } from "../actors/store/store_protocol.ts";
+import type { UpkeepMessage } from "../actors/store/upkeep.ts";
+import { newTokenKey } from "../actors/accounts/tokens.ts";
 import { AdminOperations } from "./admin/operations.ts";
-import type { Config } from "./config.ts";
-import { Gateway } from "./gateway.ts";
-import { InlineSessions } from "./inline.ts";
-import type { ProgramLog } from "./log.ts";
-import { type MeteredThread, Metrics } from "./metrics.ts";
-import { meterNode } from "./node_meter.ts";
+import type { Config } from "./settings/config.ts";
+import { Gateway } from "./sockets/gateway.ts";
+import { InlineSessions } from "./threads/inline.ts";
+import type { ProgramLog } from "./observe/log.ts";
+import { type MeteredThread, Metrics } from "./observe/metrics.ts";
+import { meterNode } from "./observe/node_meter.ts";
 import {
   passwordThreadName,
   passwordThreadsOf,
   startThreads,
   STORE_THREAD,
-} from "./node_threads.ts";
-import { Readiness } from "./readiness.ts";
-import { watchReadiness } from "./readiness_watch.ts";
-import { SessionPool } from "./session_pool.ts";
-import { Threads } from "./threads.ts";
+} from "./threads/node_threads.ts";
+import { Readiness } from "./observe/readiness.ts";
+import { watchReadiness } from "./observe/readiness_watch.ts";
+import { SessionPool } from "./threads/session_pool.ts";
+import { Threads } from "./threads/threads.ts";
 
 /** Deadline of a question to the store while starting or asked for health, ms. */
 const STORE_MS = 8_000;

@@ -9,10 +9,10 @@
 import { DatabaseSync } from "node:sqlite";
 import type { Connection } from "mysql2/promise";
 import { loadMigrations, messageOf, migrateSqlite, migrationsDir } from "./migrate.ts";
-import { openMysql } from "./mysql.ts";
-import { Connections } from "./mysql_connections.ts";
-import { type Param, rows } from "./mysql_link.ts";
-import { MultiRow } from "./mysql_multi.ts";
+import { openMysql } from "./mysql/store.ts";
+import { Connections } from "./mysql/connections.ts";
+import { type Param, rows } from "./mysql/link.ts";
+import { MultiRow } from "./mysql/multi.ts";
 import { int, intOr0, type Row, str } from "./rows.ts";
 
 /** A column and how it is read: numbers as they are, 0 for NULL as NULL, text as bytes. */

@@ -1,6 +1,6 @@
 /** The tracer that the settings ask for. OpenTelemetry is loaded only where it is used. */
 
-import { MessageTracer } from "../tracing.ts";
+import { MessageTracer } from "../observe/tracing.ts";
 
 /** @param oneIn One message in so many is traced; 0: none. */
 export async function loadTracer(oneIn = 0): Promise<MessageTracer | undefined> {

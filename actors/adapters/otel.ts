@@ -4,7 +4,7 @@
  */
 
 import { type Context, ROOT_CONTEXT, trace, TraceFlags } from "@opentelemetry/api";
-import type { TracePort } from "../tracing.ts";
+import type { TracePort } from "../observe/tracing.ts";
 
 /** Spans of one trace hang together by its id; they share a parent that nobody sends. */
 export function openTracer(): TracePort {

@@ -15,10 +15,10 @@ import {
 } from "@chat/wire/messages.ts";
 import { isCredible } from "../hlc.ts";
 import type { ContactsRow, GroupRow, Message, Mid, PersonRow, UserId, UserRow } from "../ports.ts";
-import { pushTextV1 } from "../push_text.ts";
-import type { Replica } from "../replica.ts";
-import { Delivery } from "../delivery.ts";
-import type { Session } from "../session.ts";
+import { pushTextV1 } from "../sessions/push_text.ts";
+import type { Replica } from "../routing/replica.ts";
+import { Delivery } from "../sessions/delivery.ts";
+import type { Session } from "../sessions/session.ts";
 import type { Handler, Host } from "./types.ts";
 
 /** Deadline of a claim on the online entry, ms: above the bus adapter's own (1 s). */

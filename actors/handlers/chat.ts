@@ -16,13 +16,13 @@ import {
 } from "@chat/wire/messages.ts";
 import { MAX_HISTORY_UNITS } from "@chat/wire/limits.ts";
 import type { Message } from "../ports.ts";
-import { historyText } from "../push_text.ts";
+import { historyText } from "../sessions/push_text.ts";
 import { MSGID } from "@chat/wire/messages.ts";
 import { MAX_RESENT_MS, midTime } from "../hlc.ts";
-import { WORKER_SPAN } from "../lane.ts";
-import type { Turn } from "../mailbox.ts";
-import { targetKey } from "../sent_chats.ts";
-import type { Session } from "../session.ts";
+import { WORKER_SPAN } from "../runtime/lane.ts";
+import type { Turn } from "../runtime/mailbox.ts";
+import { targetKey } from "../sessions/sent_chats.ts";
+import type { Session } from "../sessions/session.ts";
 import type { Handler, Host } from "./types.ts";
 
 interface Draft {

@@ -5,20 +5,20 @@
 
 import type { ErrorCode } from "@chat/wire/errors.ts";
 import type { z } from "zod";
-import type { GroupCache } from "../group_cache.ts";
-import type { GuardMessage } from "../guard.ts";
+import type { GroupCache } from "../routing/group_cache.ts";
+import type { GuardMessage } from "../accounts/guard.ts";
 import type { HybridClock } from "../hlc.ts";
-import type { Turn } from "../mailbox.ts";
-import type { SessionMeters } from "../meter.ts";
+import type { Turn } from "../runtime/mailbox.ts";
+import type { SessionMeters } from "../observe/meter.ts";
 import type { Clock, Message, NodeId, PasswordPort, UserId } from "../ports.ts";
-import type { PresenceWatch } from "../presence.ts";
-import type { RegistryMessage } from "../registry.ts";
-import type { Replica } from "../replica.ts";
-import type { Router } from "../router.ts";
-import type { Ref } from "../runtime.ts";
-import type { Session } from "../session.ts";
-import type { StoreClient } from "../store_client.ts";
-import type { TokenSigner } from "../tokens.ts";
+import type { PresenceWatch } from "../worker/presence.ts";
+import type { RegistryMessage } from "../routing/registry.ts";
+import type { Replica } from "../routing/replica.ts";
+import type { Router } from "../routing/router.ts";
+import type { Ref } from "../runtime/runtime.ts";
+import type { Session } from "../sessions/session.ts";
+import type { StoreClient } from "../store/store_client.ts";
+import type { TokenSigner } from "../accounts/tokens.ts";
 
 /** An object for the client. */
 export interface Answer {

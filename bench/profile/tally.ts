@@ -35,7 +35,7 @@ export interface Tally {
 function nameOf(frame: { functionName: string; url: string; lineNumber: number }): string {
   const name = frame.functionName === "" ? "(anonymous)" : frame.functionName;
   if (frame.url === "") return name;
-  // The last three parts tell actors/store.ts from client/store.ts, and npm packages apart.
+  // The last three parts tell actors/store/store.ts from client/store.ts, and npm packages apart.
   const path = frame.url.replace(/[?#].*$/, "").split("/").slice(-3).join("/");
   return `${name} ${path}:${frame.lineNumber + 1}`;
 }

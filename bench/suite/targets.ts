@@ -1,7 +1,7 @@
 /** What is measured: a server of this repository or the floor, each a process of its own. */
 
 import { fromFileUrl, join } from "@std/path";
-import { V8_FLAGS } from "../../server/node_command.ts";
+import { V8_FLAGS } from "../../server/settings/node_command.ts";
 import { Program } from "./children.ts";
 
 const ROOT = fromFileUrl(new URL("../../", import.meta.url));

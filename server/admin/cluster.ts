@@ -6,10 +6,10 @@
  */
 
 import { z } from "zod";
-import { ADMIN_ACTOR, type AdminParcel, type BridgeMessage } from "../../actors/bridge.ts";
+import { ADMIN_ACTOR, type AdminParcel, type BridgeMessage } from "../../actors/routing/bridge.ts";
 import type { NodeId, UserId } from "../../actors/ports.ts";
-import type { Actor, ActorSystem, Ref } from "../../actors/runtime.ts";
-import type { Log } from "../log.ts";
+import type { Actor, ActorSystem, Ref } from "../../actors/runtime/runtime.ts";
+import type { Log } from "../observe/log.ts";
 import { AdminRow } from "./protocol.ts";
 import type { EndReason, NodeSessions, SessionPage } from "./sessions.ts";
 

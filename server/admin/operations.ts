@@ -2,7 +2,7 @@
 
 import { ERRNO } from "@chat/wire/errors.ts";
 import { MAX_PASSWORD_UNITS } from "@chat/wire/limits.ts";
-import type { BridgeMessage } from "../../actors/bridge.ts";
+import type { BridgeMessage } from "../../actors/routing/bridge.ts";
 import type {
   GroupRow,
   MessageTrace,
@@ -11,12 +11,12 @@ import type {
   UserId,
   UserRow,
 } from "../../actors/ports.ts";
-import type { Registry } from "../../actors/registry.ts";
-import type { ActorSystem, Ref } from "../../actors/runtime.ts";
-import type { StoreCall } from "../../actors/store_protocol.ts";
-import type { UpkeepMessage } from "../../actors/upkeep.ts";
-import type { Connection } from "../connection.ts";
-import type { Log } from "../log.ts";
+import type { Registry } from "../../actors/routing/registry.ts";
+import type { ActorSystem, Ref } from "../../actors/runtime/runtime.ts";
+import type { StoreCall } from "../../actors/store/store_protocol.ts";
+import type { UpkeepMessage } from "../../actors/store/upkeep.ts";
+import type { Connection } from "../sockets/connection.ts";
+import type { Log } from "../observe/log.ts";
 import { ClusterSessions } from "./cluster.ts";
 import type { CommandName } from "./commands.ts";
 import type { AdminRequest, AdminResult, AdminRow } from "./protocol.ts";

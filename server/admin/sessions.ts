@@ -1,8 +1,8 @@
 /** The connections of one node, as administration lists and ends them. */
 
-import { WORKER_SPAN } from "../../actors/lane.ts";
+import { WORKER_SPAN } from "../../actors/runtime/lane.ts";
 import type { NodeId, UserId } from "../../actors/ports.ts";
-import type { Connection } from "../connection.ts";
+import type { Connection } from "../sockets/connection.ts";
 import type { AdminRow } from "./protocol.ts";
 
 /** Why sessions are ended: the operator's wish, or a password that no longer holds. */

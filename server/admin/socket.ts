@@ -5,7 +5,7 @@
 
 import { deadline } from "@std/async/deadline";
 import { ChatError } from "@chat/wire/errors.ts";
-import type { Log } from "../log.ts";
+import type { Log } from "../observe/log.ts";
 import { AdminError, type AdminOperations } from "./operations.ts";
 import { type AdminAnswer, AdminRequest } from "./protocol.ts";
 

@@ -4,8 +4,8 @@
  */
 
 import { fromFileUrl } from "@std/path";
-import { readConfig } from "../config.ts";
-import { nodeCommand } from "../node_command.ts";
+import { readConfig } from "../settings/config.ts";
+import { nodeCommand } from "../settings/node_command.ts";
 import { Child } from "./child.ts";
 import { freePort } from "./ports.ts";
 import { prepare, Service, type ServiceOptions } from "./service.ts";

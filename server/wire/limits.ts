@@ -1,6 +1,6 @@
 /**
  * Sizes and counts that are part of the wire contract: a client may rely on them.
- * Limits an operator may change are flags (server/flags.ts), not constants here.
+ * Limits an operator may change are flags (server/settings/flags.ts), not constants here.
  */
 
 /** Largest incoming frame in bytes, braces included. Source: docs/protocol.md, "Framing". */

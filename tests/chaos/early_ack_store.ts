@@ -6,7 +6,7 @@
 
 import { openStore as openRealStore } from "../../actors/adapters/open_store.ts";
 import type { Append, AppendOutcome, Receipt, StorePort } from "../../actors/ports.ts";
-import type { StoreWorkerOptions } from "../../actors/store_options.ts";
+import type { StoreWorkerOptions } from "../../actors/store/store_options.ts";
 
 /** How much later than its acknowledgement a commit is made, ms. */
 const LATE_MS = 400;

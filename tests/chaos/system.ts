@@ -17,7 +17,7 @@ import {
   startRedis,
   type UrlService,
 } from "../../server/cluster/services.ts";
-import { FaultProxy } from "../fault_proxy.ts";
+import { FaultProxy } from "../support/fault_proxy.ts";
 
 /** A pending row. */
 export interface PendingRow {

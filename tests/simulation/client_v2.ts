@@ -7,11 +7,11 @@
 
 import { type LoginAck, MSGID, ServerMessage } from "@chat/wire/messages.ts";
 import type { GroupId, UserId } from "../../actors/ports.ts";
-import type { Clock } from "../../client/clock.ts";
-import { Dedupe } from "../../client/dedupe.ts";
-import { Outbox } from "../../client/outbox.ts";
-import { Receipts } from "../../client/receipts.ts";
-import { Sender } from "../../client/sender.ts";
+import type { Clock } from "../../client/library/clock.ts";
+import { Dedupe } from "../../client/library/dedupe.ts";
+import { Outbox } from "../../client/library/outbox.ts";
+import { Receipts } from "../../client/library/receipts.ts";
+import { Sender } from "../../client/library/sender.ts";
 import type { Chat, Target } from "./ledger.ts";
 import type { Wire, WireClient } from "./network.ts";
 import { HEARTBEAT_SECONDS } from "./node.ts";

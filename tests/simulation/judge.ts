@@ -4,8 +4,8 @@
  */
 
 import type { NodeId, UserId } from "../../actors/ports.ts";
-import { remoteNodeIndex, remoteWorker } from "../../actors/replica.ts";
-import { WORKER_SPAN } from "../../actors/lane.ts";
+import { remoteNodeIndex, remoteWorker } from "../../actors/routing/replica.ts";
+import { WORKER_SPAN } from "../../actors/runtime/lane.ts";
 import type { Chat, Sight } from "./ledger.ts";
 import type { SimNode } from "./node.ts";
 import { type Fault, isCalm, type Plan } from "./plan.ts";

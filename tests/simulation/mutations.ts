@@ -3,9 +3,9 @@
  * a simulation that cannot fail proves nothing.
  */
 
-import type { RegistryMessage } from "../../actors/registry.ts";
-import type { Session } from "../../actors/session.ts";
-import type { SessionHost } from "../../actors/session_host.ts";
+import type { RegistryMessage } from "../../actors/routing/registry.ts";
+import type { Session } from "../../actors/sessions/session.ts";
+import type { SessionHost } from "../../actors/worker/session_host.ts";
 import type { SimNode } from "./node.ts";
 import type { World } from "./world.ts";
 

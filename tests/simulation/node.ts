@@ -6,22 +6,22 @@
  */
 
 import { MAX_FRAME_BYTES } from "@chat/wire/limits.ts";
-import { Bridge, type BridgeMessage } from "../../actors/bridge.ts";
-import { Guard, type GuardMessage } from "../../actors/guard.ts";
-import type { InLane, OutLane } from "../../actors/lane.ts";
-import type { PortLike, ThreadId } from "../../actors/link.ts";
-import { PasswordActor, type PasswordMessage } from "../../actors/passwords.ts";
+import { Bridge, type BridgeMessage } from "../../actors/routing/bridge.ts";
+import { Guard, type GuardMessage } from "../../actors/accounts/guard.ts";
+import type { InLane, OutLane } from "../../actors/runtime/lane.ts";
+import type { PortLike, ThreadId } from "../../actors/runtime/link.ts";
+import { PasswordActor, type PasswordMessage } from "../../actors/accounts/passwords.ts";
 import type { BusHandler, BusPort, NodeId, PasswordPort } from "../../actors/ports.ts";
-import { type PeerMessage, Registry, type RegistryMessage } from "../../actors/registry.ts";
-import { workerThread } from "../../actors/router.ts";
-import type { Ref } from "../../actors/runtime.ts";
-import { type HostOptions, SessionHost } from "../../actors/session_host.ts";
-import { StoreActor } from "../../actors/store.ts";
-import type { StoreMessage } from "../../actors/store_protocol.ts";
-import { STORE_CONCURRENCY } from "../../actors/store_options.ts";
-import { Connection } from "../../server/connection.ts";
-import { PeerWatch } from "../../server/peer_watch.ts";
-import { SessionPool } from "../../server/session_pool.ts";
+import { type PeerMessage, Registry, type RegistryMessage } from "../../actors/routing/registry.ts";
+import { workerThread } from "../../actors/routing/router.ts";
+import type { Ref } from "../../actors/runtime/runtime.ts";
+import { type HostOptions, SessionHost } from "../../actors/worker/session_host.ts";
+import { StoreActor } from "../../actors/store/store.ts";
+import type { StoreMessage } from "../../actors/store/store_protocol.ts";
+import { STORE_CONCURRENCY } from "../../actors/store/store_options.ts";
+import { Connection } from "../../server/sockets/connection.ts";
+import { PeerWatch } from "../../server/sockets/peer_watch.ts";
+import { SessionPool } from "../../server/threads/session_pool.ts";
 import type { Database, DatabaseConnection } from "./database.ts";
 import type { Wire } from "./network.ts";
 import type { Random } from "./random.ts";

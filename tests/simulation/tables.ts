@@ -1,6 +1,6 @@
 /**
  * What the simulated database holds: the rules of StorePort on maps, synchronous, with undo. No time
- * and no faults; those are database.ts's. Proven against tests/store_contract.ts.
+ * and no faults; those are database.ts's. Proven against tests/support/store_contract.ts.
  */
 
 import {

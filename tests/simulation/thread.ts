@@ -3,9 +3,9 @@
  * time and keep their order, and that die with their receiver.
  */
 
-import type { Payload, PortLike, ThreadId } from "../../actors/link.ts";
+import type { Payload, PortLike, ThreadId } from "../../actors/runtime/link.ts";
 import type { Clock } from "../../actors/ports.ts";
-import { ActorSystem, type RuntimeEvents } from "../../actors/runtime.ts";
+import { ActorSystem, type RuntimeEvents } from "../../actors/runtime/runtime.ts";
 import type { Owner, Scheduler } from "./scheduler.ts";
 
 /** What a thread does. */

@@ -1,9 +1,9 @@
 /**
  * The threads of a simulated node besides its main thread: starts them, introduces them to each
- * other, and replaces one that dies, as server/threads.ts does with real ones.
+ * other, and replaces one that dies, as server/threads/threads.ts does with real ones.
  */
 
-import type { PortLike, ThreadId } from "../../actors/link.ts";
+import type { PortLike, ThreadId } from "../../actors/runtime/link.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { Channel, type SimThread } from "./thread.ts";

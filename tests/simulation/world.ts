@@ -5,7 +5,7 @@
 
 import { createLocalBus } from "../../actors/adapters/local_bus.ts";
 import type { Mid, UserId } from "../../actors/ports.ts";
-import { createHub, type Hub } from "../hub_bus.ts";
+import { createHub, type Hub } from "../support/hub_bus.ts";
 import { ClientV1 } from "./client_v1.ts";
 import { ClientV2 } from "./client_v2.ts";
 import { Database } from "./database.ts";

@@ -1,0 +1,354 @@
+/**
+ * Messages and pending rows in MySQL: the group commit, and what is read back. The connections
+ * and the retries are mysql_link.ts.
+ *
+ * Nodes share the database, so a commit trusts its memory only where the database vouches for it:
+ * a group's members by the group's version, read under a lock; a user's existence by foreign keys.
+ * That a cid is new is not asked: the unique key says so, and only then the batch is done again
+ * with a look first.
+ */
+
+import type { Connection } from "mysql2/promise";
+import type {
+  Append,
+  AppendOutcome,
+  GroupId,
+  HistoryPage,
+  Message,
+  Mid,
+  Receipt,
+  UserId,
+} from "../../ports.ts";
+import {
+  AFTER_ALL_MIDS,
+  MAILBOX_FULL,
+  NO_SUCH_TARGET,
+  NOT_PERMITTED,
+  receivedHere,
+} from "../batch.ts";
+import { MESSAGE } from "./columns.ts";
+import { change, type MysqlLink, type Param, rows, serverErrno } from "./link.ts";
+import { MultiRow } from "./multi.ts";
+import { MysqlMailboxes } from "./mailboxes.ts";
+import { MysqlKnown } from "./known.ts";
+import { DUPLICATE_KEY, isMember, NO_PARENT } from "./people.ts";
+import { int, message, page, str } from "../rows.ts";
+
+/** A batch is done again at most so often because of what other nodes stored meanwhile. */
+const MAX_REPEATS = 4;
+/** Commits that look for duplicates first after one was met: retries come in swarms. */
+const CAREFUL_COMMITS = 16;
+/** Text of one INSERT in UTF-16 units: about 3 MiB, below any usual max_allowed_packet. */
+const MAX_INSERT_UNITS = 1_024 * 1_024;
+
+const ADD = new MultiRow(
+  "INSERT INTO message (mid, sender, cid, toid, groupid, ts, msg, extra) VALUES ",
+  8,
+);
+const ADD_PENDING = new MultiRow("INSERT INTO offlinemessage (userid, mid) VALUES ", 2);
+/** What a receipt may name. Clients send any text, and JSON_TABLE refuses some of it. */
+const MID = /^[\x21-\x7e]{26}$/;
+// One array of [userid, mid] pairs, joined in this order: row by row through the primary key. With
+// a list of pairs the server scans a small table whole, and waits for rows that other nodes hold.
+const DROP_PENDING = `DELETE o FROM JSON_TABLE(?, '$[*]' COLUMNS (
+    userid INT UNSIGNED PATH '$[0]', mid VARCHAR(26) PATH '$[1]')) j
+  STRAIGHT_JOIN offlinemessage o ON o.userid = j.userid AND o.mid = j.mid`;
+const STILL_PENDING = new MultiRow(
+  "SELECT userid, mid FROM offlinemessage WHERE (userid, mid) IN (",
+  2,
+  ")",
+);
+const BY_CID = new MultiRow(
+  "SELECT sender, cid, mid, ts FROM message WHERE (sender, cid) IN (",
+  2,
+  ")",
+);
+
+const PENDING = `SELECT ${MESSAGE} FROM offlinemessage o
+  STRAIGHT_JOIN message m ON m.mid = o.mid STRAIGHT_JOIN user u ON u.id = m.sender
+  WHERE o.userid = ? AND o.mid > ? ORDER BY o.mid LIMIT ?`;
+const LAST_TO_USER = `SELECT mid FROM message FORCE INDEX (message_pair)
+  WHERE toid = ? AND sender = ? AND groupid IS NULL ORDER BY mid DESC LIMIT 1`;
+const LAST_TO_GROUP = `SELECT mid FROM message FORCE INDEX (message_pair)
+  WHERE toid IS NULL AND sender = ? AND groupid = ? ORDER BY mid DESC LIMIT 1`;
+// One direction of a conversation, newest first.
+const RANGE = `(SELECT mid FROM message FORCE INDEX (message_pair)
+  WHERE toid = ? AND sender = ? AND groupid IS NULL AND mid < ? ORDER BY mid DESC LIMIT ?)`;
+// UNION, not UNION ALL: the two ranges are one when somebody writes to himself.
+const HISTORY_WITH = `SELECT ${MESSAGE} FROM (${RANGE} UNION ${RANGE} ORDER BY mid DESC LIMIT ?) h
+  STRAIGHT_JOIN message m ON m.mid = h.mid STRAIGHT_JOIN user u ON u.id = m.sender
+  ORDER BY h.mid DESC`;
+const HISTORY_OF = `SELECT ${MESSAGE} FROM message m FORCE INDEX (message_group)
+  STRAIGHT_JOIN user u ON u.id = m.sender
+  WHERE m.groupid = ? AND m.mid < ? ORDER BY m.mid DESC LIMIT ?`;
+
+/** A message that the database has already, under this mid. */
+type First = AppendOutcome & { status: "duplicate" };
+
+export class MysqlMessages {
+  readonly #link: MysqlLink;
+  readonly #known = new MysqlKnown();
+  readonly #mailboxes: MysqlMailboxes;
+  #carefulLeft = 0;
+
+  /** @param maxPending Messages that may wait for one user, about; 0: no limit. */
+  constructor(link: MysqlLink, maxPending: number) {
+    this.#link = link;
+    this.#mailboxes = new MysqlMailboxes(maxPending);
+  }
+
+  /** What is remembered of users and groups may be wrong. */
+  forget(): void {
+    this.#known.forget();
+  }
+
+  async commit(
+    appends: readonly Append[],
+    receipts: readonly Receipt[],
+  ): Promise<AppendOutcome[]> {
+    if (appends.length === 0 && receipts.length === 0) return [];
+    if (this.#carefulLeft > 0) this.#carefulLeft--;
+    return await this.#link.commit(async (connection, again) => {
+      let isCareful = again || this.#carefulLeft > 0;
+      for (let repeats = 0;; repeats++) {
+        try {
+          return await new Commit(connection, this.#known, this.#mailboxes, isCareful)
+            .run(appends, receipts);
+        } catch (error) {
+          this.#mailboxes.forget();
+          const errno = serverErrno(error);
+          if (errno === NO_PARENT) this.#known.forget();
+          else if (errno !== DUPLICATE_KEY) throw error;
+          if (repeats === MAX_REPEATS) throw error;
+          this.#carefulLeft = CAREFUL_COMMITS;
+          isCareful = true;
+          await connection.query("ROLLBACK");
+        }
+      }
+    });
+  }
+
+  async pending(user: UserId, after: Mid, limit: number): Promise<Message[]> {
+    return (await this.#link.rows(PENDING, [user, after, `${limit}`])).map(message);
+  }
+
+  async lastMid(from: UserId, toid: UserId, groupid: GroupId): Promise<Mid> {
+    const [row] = groupid === 0
+      ? await this.#link.rows(LAST_TO_USER, [toid, from])
+      : await this.#link.rows(LAST_TO_GROUP, [from, groupid]);
+    return row === undefined ? "" : str(row, "mid");
+  }
+
+  async historyWith(user: UserId, peer: UserId, before: Mid, limit: number): Promise<HistoryPage> {
+    const end = before === "" ? AFTER_ALL_MIDS : before;
+    const most = `${limit + 1}`; // text: MySQL refuses a LIMIT that comes as a floating number
+    const params = [user, peer, end, most, peer, user, end, most, most];
+    return page(await this.#link.rows(HISTORY_WITH, params), limit);
+  }
+
+  historyOf(
+    user: UserId,
+    groupid: GroupId,
+    before: Mid,
+    limit: number,
+  ): Promise<HistoryPage | undefined> {
+    const end = before === "" ? AFTER_ALL_MIDS : before;
+    return this.#link.session(async (connection) => {
+      if (!await isMember(connection, groupid, user)) return undefined;
+      return page(await rows(connection, HISTORY_OF, [groupid, end, `${limit + 1}`]), limit);
+    });
+  }
+}
+
+/** One attempt at one batch; its caller commits. */
+class Commit {
+  readonly #connection: Connection;
+  readonly #known: MysqlKnown;
+  readonly #mailboxes: MysqlMailboxes;
+  readonly #isCareful: boolean;
+  readonly #messages: Param[] = [];
+  #messageUnits = 0;
+  readonly #pending: Param[] = [];
+  readonly #drops: [UserId, Mid][] = [];
+  /** Messages that were stored under their own mid by an earlier attempt, by their place. */
+  readonly #own: { at: number; append: Append }[] = [];
+
+  /** @param isCareful Look for every cid first; else only for those of refused messages. */
+  constructor(
+    connection: Connection,
+    known: MysqlKnown,
+    mailboxes: MysqlMailboxes,
+    isCareful: boolean,
+  ) {
+    this.#connection = connection;
+    this.#known = known;
+    this.#mailboxes = mailboxes;
+    this.#isCareful = isCareful;
+  }
+
+  async run(appends: readonly Append[], receipts: readonly Receipt[]): Promise<AppendOutcome[]> {
+    const members = await this.#known.learn(this.#connection, appends);
+    const received = receivedHere(appends, receipts);
+    await this.#mailboxes.learn(this.#connection, recipientsOf(appends, members));
+    const refusals = appends.map((append) =>
+      this.#refusal(append.message, members) ??
+        (this.#isFull(append, received?.get(append.message.mid)) ? MAILBOX_FULL : undefined)
+    );
+    const firsts = await this.#firsts(appends, refusals);
+    const outcomes: AppendOutcome[] = [];
+    for (const [at, append] of appends.entries()) {
+      const { message } = append;
+      const first = firsts?.get(cidKey(message.from, message.cid));
+      const refusal = refusals[at];
+      if (first?.mid === message.mid) {
+        this.#own.push({ at, append });
+        outcomes.push(first); // replaced below
+      } else if (first !== undefined || refusal !== undefined) {
+        outcomes.push(first ?? refusal ?? NO_SUCH_TARGET);
+      } else if (this.#isFull(append, received?.get(message.mid))) {
+        outcomes.push(await this.#storedOr(message, firsts, MAILBOX_FULL));
+      } else {
+        firsts?.set(cidKey(message.from, message.cid), firstOf(message));
+        if (this.#messageUnits > MAX_INSERT_UNITS) await this.#writeMessages();
+        outcomes.push(this.#add(append, members, received?.get(message.mid)));
+      }
+    }
+    for (const { user, mid } of receipts) {
+      if (MID.test(mid)) this.#drops.push([user, mid]);
+      this.#mailboxes.received(user);
+    }
+    await this.#write();
+    for (const { at, append } of this.#own) {
+      outcomes[at] = await this.#ownOutcome(append, members);
+    }
+    return outcomes;
+  }
+
+  #refusal(
+    { from, toid, groupid }: Message,
+    members: ReadonlyMap<GroupId, ReadonlySet<UserId>>,
+  ): AppendOutcome | undefined {
+    if (groupid !== 0) {
+      const group = members.get(groupid);
+      if (group === undefined || group.size === 0) return NO_SUCH_TARGET;
+      return group.has(from) ? undefined : NOT_PERMITTED;
+    }
+    if (!this.#known.users.has(toid)) return NO_SUCH_TARGET;
+    return this.#known.users.has(from) ? undefined : NOT_PERMITTED;
+  }
+
+  /** Whether a message to one user finds no room. */
+  #isFull({ message, confirmed }: Append, received: readonly UserId[] | undefined): boolean {
+    const { toid, groupid } = message;
+    if (groupid !== 0 || !this.#mailboxes.isFull(toid)) return false;
+    return !confirmed.includes(toid) && !(received?.includes(toid) ?? false);
+  }
+
+  /**
+   * A mailbox that this batch has filled, so that nobody asked for this cid: a retry gets the first
+   * answer even if it would be refused today.
+   */
+  async #storedOr(
+    message: Message,
+    firsts: ReadonlyMap<string, First> | undefined,
+    refusal: AppendOutcome,
+  ): Promise<AppendOutcome> {
+    if (this.#isCareful && firsts !== undefined) return refusal; // asked for, and not there
+    const [row] = await BY_CID.rows(this.#connection, [message.from, message.cid]);
+    if (row === undefined) return refusal;
+    return { status: "duplicate", mid: str(row, "mid"), ts: int(row, "ts") };
+  }
+
+  /** What is stored under the cids of the batch; undefined when nobody needs to know. */
+  async #firsts(
+    appends: readonly Append[],
+    refusals: readonly (AppendOutcome | undefined)[],
+  ): Promise<Map<string, First> | undefined> {
+    const asked: Param[] = [];
+    for (const [at, { message }] of appends.entries()) {
+      // A retry gets the first answer even if it would be refused today.
+      if (this.#isCareful || refusals[at] !== undefined) asked.push(message.from, message.cid);
+    }
+    if (asked.length === 0) return undefined;
+    const firsts = new Map<string, First>();
+    for (const row of await BY_CID.rows(this.#connection, asked)) {
+      firsts.set(cidKey(int(row, "sender"), str(row, "cid")), {
+        status: "duplicate",
+        mid: str(row, "mid"),
+        ts: int(row, "ts"),
+      });
+    }
+    return firsts;
+  }
+
+  #add(
+    { message, confirmed }: Append,
+    members: ReadonlyMap<GroupId, ReadonlySet<UserId>>,
+    received: readonly UserId[] | undefined,
+  ): AppendOutcome {
+    const { mid, from, cid, toid, groupid, ts, msg, extra } = message;
+    this.#messageUnits += msg.length + extra.length;
+    const isGroup = groupid !== 0;
+    this.#messages.push(mid, from, cid, isGroup ? null : toid, isGroup ? groupid : null);
+    this.#messages.push(ts, msg, extra);
+    const pending: UserId[] = [];
+    for (const user of (isGroup ? members.get(groupid) : undefined) ?? [toid]) {
+      if (isGroup && user === from) continue;
+      if (confirmed.includes(user) || received?.includes(user)) continue;
+      if (this.#mailboxes.isFull(user)) continue; // a group's: else it was refused
+      this.#mailboxes.added(user);
+      this.#pending.push(user, mid);
+      pending.push(user);
+    }
+    return { status: "stored", pending };
+  }
+
+  async #write(): Promise<void> {
+    await this.#writeMessages();
+    await ADD_PENDING.change(this.#connection, this.#pending);
+    await this.#dropPending(this.#drops);
+  }
+
+  async #writeMessages(): Promise<void> {
+    await ADD.change(this.#connection, this.#messages);
+    this.#messages.length = 0;
+    this.#messageUnits = 0;
+  }
+
+  async #dropPending(pairs: readonly (readonly [UserId, Mid])[]): Promise<void> {
+    if (pairs.length > 0) await change(this.#connection, DROP_PENDING, [JSON.stringify(pairs)]);
+  }
+
+  async #ownOutcome(
+    { message, confirmed }: Append,
+    members: ReadonlyMap<GroupId, ReadonlySet<UserId>>,
+  ): Promise<AppendOutcome> {
+    const { mid, from, toid, groupid } = message;
+    await this.#dropPending(confirmed.map((user) => [user, mid]));
+    const recipients = groupid === 0 ? [toid] : [...members.get(groupid) ?? []];
+    const asked = recipients.filter((user) => groupid === 0 || user !== from)
+      .flatMap((user) => [user, mid]);
+    const found = await STILL_PENDING.rows(this.#connection, asked);
+    return { status: "stored", pending: found.map((row) => int(row, "userid")) };
+  }
+}
+
+function* recipientsOf(
+  appends: readonly Append[],
+  members: ReadonlyMap<GroupId, ReadonlySet<UserId>>,
+): Generator<UserId> {
+  const groups = new Set<GroupId>();
+  for (const { message: { toid, groupid } } of appends) {
+    if (groupid === 0) yield toid;
+    else groups.add(groupid);
+  }
+  for (const group of groups) yield* members.get(group) ?? [];
+}
+
+function cidKey(from: UserId, cid: string): string {
+  return `${from} ${cid}`;
+}
+
+function firstOf({ mid, ts }: Message): First {
+  return { status: "duplicate", mid, ts };
+}

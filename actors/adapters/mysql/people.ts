@@ -1,0 +1,272 @@
+/**
+ * Users, friends, groups, tokens and secrets in MySQL. No messages, nothing remembered.
+ *
+ * Every method may run a statement more than once when a connection is lost, so each of them is
+ * idempotent, or recognises its own earlier work.
+ */
+
+import type { Connection } from "mysql2/promise";
+import {
+  DELETED_NAME,
+  type GroupId,
+  type GroupRow,
+  type MemberRow,
+  type PersonRow,
+  type UserId,
+  type UserRow,
+} from "../../ports.ts";
+import { MEMBER } from "./columns.ts";
+import { change, type MysqlLink, rows, serverErrno } from "./link.ts";
+import { MultiRow } from "./multi.ts";
+import { deletedKey, groupRow, int, nameKey, type Row, str, userRow } from "../rows.ts";
+
+/** A unique key exists. */
+export const DUPLICATE_KEY = 1062;
+/** A row that a foreign key points to does not exist. */
+export const NO_PARENT = 1452;
+
+/** Expired tokens are removed once in so many tokens saved, and at most so many at once. */
+const TOKENS_PER_PURGE = 256;
+const MAX_PURGED = 4 * TOKENS_PER_PURGE;
+
+const USER = "SELECT id, name, password FROM user";
+const SET_HASH = "UPDATE user SET password = ? WHERE id = ? AND password <> ''";
+const LEFT = new MultiRow("UPDATE allgroup SET version = version + 1 WHERE id IN (", 1, ")");
+const GROUP = "SELECT id, groupname, groupdesc FROM allgroup";
+
+export class MysqlPeople {
+  readonly #link: MysqlLink;
+  #tokensSaved = 0;
+
+  constructor(link: MysqlLink) {
+    this.#link = link;
+  }
+
+  register(name: string, hash: string): Promise<UserId | undefined> {
+    const key = nameKey(name);
+    return this.#link.session(async (connection, again) => {
+      // Read first: a refused INSERT would use an id up.
+      const [taken] = await rows(connection, `${USER} WHERE namekey = ?`, [key]);
+      // Hashes are salted, so the same hash is the same request.
+      if (taken !== undefined) {
+        return again && str(taken, "password") === hash ? int(taken, "id") : undefined;
+      }
+      const insert = "INSERT INTO user (name, namekey, password) VALUES (?, ?, ?)";
+      return await unless(
+        DUPLICATE_KEY,
+        async () => (await change(connection, insert, [name, key, hash])).insertId,
+      );
+    });
+  }
+
+  async userById(id: UserId): Promise<UserRow | undefined> {
+    return firstUser(await this.#link.rows(`${USER} WHERE id = ? AND password <> ''`, [id]));
+  }
+
+  async userByName(name: string): Promise<UserRow | undefined> {
+    return firstUser(await this.#link.rows(`${USER} WHERE namekey = ?`, [nameKey(name)]));
+  }
+
+  async setHash(id: UserId, hash: string, expected?: string): Promise<void> {
+    if (expected === undefined) await this.#link.change(SET_HASH, [hash, id]);
+    else await this.#link.change(`${SET_HASH} AND password = ?`, [hash, id, expected]);
+  }
+
+  async changePassword(id: UserId, hash: string, keepTokenId: string): Promise<void> {
+    await this.#link.transaction(async (connection) => {
+      await change(connection, SET_HASH, [hash, id]);
+      const others = "DELETE FROM token WHERE userid = ? AND id <> ?";
+      await change(connection, others, [id, keepTokenId]);
+    });
+  }
+
+  deleteUser(id: UserId): Promise<GroupId[]> {
+    return this.#link.transaction(async (connection) => {
+      const found = await rows(
+        connection,
+        "SELECT groupid FROM groupuser WHERE userid = ? ORDER BY groupid",
+        [id],
+      );
+      const groups = found.map((row) => int(row, "groupid"));
+      // First and in one order, as in joinGroup: commits with the old members are kept apart.
+      await LEFT.change(connection, groups);
+      await change(connection, "DELETE FROM friend WHERE userid = ?", [id]);
+      await change(connection, "DELETE FROM friend WHERE friendid = ?", [id]);
+      await change(connection, "DELETE FROM groupuser WHERE userid = ?", [id]);
+      await change(connection, "DELETE FROM offlinemessage WHERE userid = ?", [id]);
+      await change(connection, "DELETE FROM token WHERE userid = ?", [id]);
+      const end = "UPDATE user SET name = ?, namekey = ?, password = '' WHERE id = ?";
+      await change(connection, end, [DELETED_NAME, deletedKey(id), id]);
+      return groups;
+    });
+  }
+
+  addFriend(
+    user: UserId,
+    friend: UserId | string,
+    most = 0,
+  ): Promise<PersonRow | "full" | undefined> {
+    return this.#link.session(async (connection) => {
+      const found = firstUser(
+        typeof friend === "string"
+          ? await rows(connection, `${USER} WHERE namekey = ?`, [nameKey(friend)])
+          : await rows(connection, `${USER} WHERE id = ? AND password <> ''`, [friend]),
+      );
+      if (found === undefined || !await exists(connection, user)) return undefined;
+      if (most > 0) {
+        const known = "SELECT friendid FROM friend WHERE userid = ?";
+        const ids = (await rows(connection, known, [user])).map((row) => int(row, "friendid"));
+        if (ids.length >= most && !ids.includes(found.id)) return "full";
+      }
+      const insert = "INSERT INTO friend (userid, friendid) VALUES (?, ?) " +
+        "ON DUPLICATE KEY UPDATE friendid = friend.friendid";
+      return await unless(NO_PARENT, async () => {
+        await change(connection, insert, [user, found.id]);
+        return { id: found.id, name: found.name };
+      });
+    });
+  }
+
+  createGroup(user: UserId, name: string, desc: string): Promise<GroupId | undefined> {
+    const key = nameKey(name);
+    return this.#link.transaction(async (connection, again) => {
+      const [taken] = await rows(
+        connection,
+        "SELECT a.id, g.userid FROM allgroup a JOIN groupuser g ON g.groupid = a.id " +
+          "WHERE a.groupkey = ? AND g.grouprole = 'creator'",
+        [key],
+      );
+      if (taken !== undefined) {
+        return again && int(taken, "userid") === user ? int(taken, "id") : undefined;
+      }
+      if (
+        (await rows(connection, `${USER} WHERE id = ? AND password <> ''`, [user])).length === 0
+      ) return undefined;
+      return await unless(DUPLICATE_KEY, async () => {
+        const { insertId } = await change(
+          connection,
+          "INSERT INTO allgroup (groupname, groupkey, groupdesc) VALUES (?, ?, ?)",
+          [name, key, desc],
+        );
+        await addMember(connection, insertId, user, "creator");
+        return insertId;
+      });
+    });
+  }
+
+  joinGroup(
+    user: UserId,
+    group: GroupId | string,
+    most = 0,
+  ): Promise<GroupRow | "full" | undefined> {
+    return this.#link.transaction(async (connection) => {
+      const [row] = typeof group === "string"
+        ? await rows(connection, `${GROUP} WHERE groupkey = ?`, [nameKey(group)])
+        : await rows(connection, `${GROUP} WHERE id = ?`, [group]);
+      if (row === undefined) return undefined;
+      const id = int(row, "id");
+      if (!await isMember(connection, id, user)) {
+        if (!await exists(connection, user)) return undefined;
+        // First, as its lock keeps commits with the old members apart from those with the new.
+        await change(connection, "UPDATE allgroup SET version = version + 1 WHERE id = ?", [id]);
+        if (most > 0 && (await members(connection, id)).length >= most) return "full";
+        await addMember(connection, id, user, "normal");
+      }
+      return groupRow(row, await members(connection, id));
+    });
+  }
+
+  group(id: GroupId): Promise<GroupRow | undefined> {
+    return this.#link.session(async (connection) => {
+      const [row] = await rows(connection, `${GROUP} WHERE id = ?`, [id]);
+      return row === undefined ? undefined : groupRow(row, await members(connection, id));
+    });
+  }
+
+  async saveToken(
+    tokenId: string,
+    user: UserId,
+    expires: number,
+    device = "",
+  ): Promise<void> {
+    await this.#link.change(
+      "REPLACE INTO token (id, userid, expires, device) VALUES (?, ?, ?, ?)",
+      [tokenId, user, expires, device],
+    );
+    if (this.#tokensSaved++ % TOKENS_PER_PURGE !== 0) return;
+    await this.#link.change(
+      "DELETE FROM token WHERE expires <= ? ORDER BY expires LIMIT ?",
+      [Date.now(), `${MAX_PURGED}`],
+    );
+  }
+
+  async revokeToken(user: UserId, tokenId: string | undefined): Promise<void> {
+    if (tokenId === undefined) {
+      await this.#link.change("DELETE FROM token WHERE userid = ?", [user]);
+    } else {
+      await this.#link.change("DELETE FROM token WHERE userid = ? AND id = ?", [user, tokenId]);
+    }
+  }
+
+  secret(name: string, fresh: string): Promise<string> {
+    return this.#link.session(async (connection) => {
+      await change(
+        connection,
+        "INSERT INTO secret (name, value) VALUES (?, ?) " +
+          "ON DUPLICATE KEY UPDATE name = secret.name",
+        [name, fresh],
+      );
+      const [row] = await rows(connection, "SELECT value FROM secret WHERE name = ?", [name]);
+      if (row === undefined) throw new Error(`no secret ${name}`);
+      return str(row, "value");
+    });
+  }
+}
+
+async function exists(connection: Connection, user: UserId): Promise<boolean> {
+  return firstUser(
+    await rows(connection, `${USER} WHERE id = ? AND password <> ''`, [user]),
+  ) !== undefined;
+}
+
+/** Whether a user is in a group. */
+export async function isMember(
+  connection: Connection,
+  group: GroupId,
+  user: UserId,
+): Promise<boolean> {
+  const sql = "SELECT 1 FROM groupuser WHERE groupid = ? AND userid = ?";
+  return (await rows(connection, sql, [group, user])).length > 0;
+}
+
+function members(connection: Connection, group: GroupId): Promise<Row[]> {
+  return rows(connection, `${MEMBER} WHERE g.groupid = ? ORDER BY u.id`, [group]);
+}
+
+async function addMember(
+  connection: Connection,
+  group: GroupId,
+  user: UserId,
+  memberRole: MemberRow["role"],
+): Promise<void> {
+  await change(
+    connection,
+    "INSERT INTO groupuser (groupid, userid, grouprole) VALUES (?, ?, ?) " +
+      "ON DUPLICATE KEY UPDATE grouprole = groupuser.grouprole",
+    [group, user, memberRole],
+  );
+}
+
+/** What `work` gives; undefined when the server refuses it with this number. */
+async function unless<T>(errno: number, work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (serverErrno(error) !== errno) throw error;
+    return undefined;
+  }
+}
+
+function firstUser([row]: readonly Row[]): UserRow | undefined {
+  return userRow(row);
+}

@@ -1,0 +1,276 @@
+/**
+ * Users, friends, groups, tokens and secrets in SQLite; and, in memory, which users exist and who
+ * is in which group, for the messages' sake.
+ *
+ * Invariant: the memory agrees with the file. Own writes keep it so; a commit compares the file's
+ * version and forgets everything when another process has written.
+ */
+
+import type { DatabaseSync } from "node:sqlite";
+import {
+  type ContactsRow,
+  DELETED_NAME,
+  type GroupId,
+  type GroupRow,
+  type PersonRow,
+  type UserId,
+  type UserRow,
+} from "../../ports.ts";
+import type { Transaction } from "./transaction.ts";
+import { deletedKey, groupRow, int, nameKey, person, str, userRow } from "../rows.ts";
+
+/** Users remembered, about 40 B each; when there are more, all are forgotten. */
+const MAX_USERS_CACHED = 500_000;
+/** Members remembered over all groups, about 50 B each. */
+const MAX_MEMBERS_CACHED = 500_000;
+/** Expired tokens are removed once in so many tokens saved, and at most so many at once. */
+const TOKENS_PER_PURGE = 256;
+const MAX_PURGED = 4 * TOKENS_PER_PURGE;
+
+const MEMBER = "SELECT u.id, u.name, g.grouprole, g.groupid FROM groupuser g " +
+  "JOIN user u ON u.id = g.userid";
+// Text with a NUL is cut when read as text (node:sqlite), so free text is read as bytes.
+const GROUP = "SELECT id, groupname, CAST(groupdesc AS BLOB) AS groupdesc FROM allgroup";
+
+export class SqlitePeople {
+  readonly #sql;
+  readonly #transaction: Transaction;
+  readonly #users = new Set<UserId>();
+  /** Group ⇒ its members. */
+  readonly #members = new Map<GroupId, Set<UserId>>();
+  #membersCached = 0;
+  #version: unknown;
+  #tokensSaved = 0;
+
+  constructor(db: DatabaseSync, transaction: Transaction) {
+    this.#sql = prepare(db);
+    this.#transaction = transaction;
+  }
+
+  /**
+   * Call inside a transaction: forgets what another process may have changed.
+   * @returns Whether it had to.
+   */
+  refresh(): boolean {
+    const version = this.#sql.dataVersion.get()?.data_version;
+    if (version === this.#version) return false;
+    this.#version = version;
+    this.#users.clear();
+    this.#members.clear();
+    this.#membersCached = 0;
+    return true;
+  }
+
+  exists(user: UserId): boolean {
+    if (this.#users.has(user)) return true;
+    if (this.#sql.userExists.get(user) === undefined) return false;
+    if (this.#users.size >= MAX_USERS_CACHED) this.#users.clear();
+    this.#users.add(user);
+    return true;
+  }
+
+  /** Everyone in a group; undefined when there is no such group. Borrowed: do not change. */
+  membersOf(group: GroupId): ReadonlySet<UserId> | undefined {
+    const cached = this.#members.get(group);
+    if (cached !== undefined) return cached;
+    const rows = this.#sql.memberIds.all(group);
+    // A group has its creator at least, so an empty one does not exist.
+    if (rows.length === 0) return undefined;
+    if (this.#membersCached + rows.length > MAX_MEMBERS_CACHED) {
+      this.#members.clear();
+      this.#membersCached = 0;
+    }
+    const members = new Set(rows.map((row) => int(row, "userid")));
+    this.#members.set(group, members);
+    this.#membersCached += members.size;
+    return members;
+  }
+
+  register(name: string, hash: string): UserId | undefined {
+    // Looked for first, as a refused INSERT would use an id up. So with groups.
+    if (this.userByName(name) !== undefined) return undefined;
+    const { changes, lastInsertRowid } = this.#sql.register.run(name, nameKey(name), hash);
+    return changes === 0 ? undefined : Number(lastInsertRowid);
+  }
+
+  userById(id: UserId): UserRow | undefined {
+    return userRow(this.#sql.userById.get(id));
+  }
+
+  userByName(name: string): UserRow | undefined {
+    return userRow(this.#sql.userByName.get(nameKey(name)));
+  }
+
+  setHash(id: UserId, hash: string, expected?: string): void {
+    if (expected === undefined) this.#sql.setHash.run(hash, id);
+    else this.#sql.replaceHash.run(hash, id, expected);
+  }
+
+  changePassword(id: UserId, hash: string, keepTokenId: string): void {
+    this.#transaction(() => {
+      this.#sql.setHash.run(hash, id);
+      this.#sql.revokeOthers.run(id, keepTokenId);
+    });
+  }
+
+  deleteUser(id: UserId): GroupId[] {
+    const groups = this.#transaction(() => {
+      const ids = this.#sql.groupIds.all(id).map((row) => int(row, "groupid"));
+      this.#sql.dropFriends.run(id, id);
+      this.#sql.dropMemberships.run(id);
+      this.#sql.dropMailbox.run(id);
+      this.#sql.revokeAll.run(id);
+      this.#sql.endUser.run(DELETED_NAME, deletedKey(id), id);
+      return ids;
+    });
+    this.#users.delete(id);
+    for (const group of groups) {
+      const members = this.#members.get(group);
+      if (members?.delete(id)) this.#membersCached--;
+      if (members?.size === 0) this.#members.delete(group);
+    }
+    return groups;
+  }
+
+  contacts(user: UserId): ContactsRow {
+    const friends = this.#sql.friends.all(user).map(person);
+    const members = Map.groupBy(this.#sql.fellows.all(user), (row) => int(row, "groupid"));
+    const groups = this.#sql.groupsOf.all(user).map((row) =>
+      groupRow(row, members.get(int(row, "id")) ?? [])
+    );
+    return { friends, groups };
+  }
+
+  addFriend(user: UserId, friend: UserId | string, most = 0): PersonRow | "full" | undefined {
+    const found = typeof friend === "string" ? this.userByName(friend) : this.userById(friend);
+    if (found === undefined || !this.exists(user)) return undefined;
+    if (most > 0 && this.#sql.isFriend.get(user, found.id) === undefined) {
+      const row = this.#sql.friendCount.get(user);
+      if (row !== undefined && int(row, "count") >= most) return "full";
+    }
+    this.#sql.addFriend.run(user, found.id);
+    return { id: found.id, name: found.name };
+  }
+
+  createGroup(user: UserId, name: string, desc: string): GroupId | undefined {
+    if (!this.exists(user)) return undefined;
+    if (this.#sql.groupByName.get(nameKey(name)) !== undefined) return undefined;
+    return this.#transaction(() => {
+      const { changes, lastInsertRowid } = this.#sql.createGroup.run(name, nameKey(name), desc);
+      if (changes === 0) return undefined;
+      const group = Number(lastInsertRowid);
+      this.#sql.addMember.run(group, user, "creator");
+      return group;
+    });
+  }
+
+  joinGroup(user: UserId, group: GroupId | string, most = 0): GroupRow | "full" | undefined {
+    const row = typeof group === "string"
+      ? this.#sql.groupByName.get(nameKey(group))
+      : this.#sql.groupById.get(group);
+    if (row === undefined || !this.exists(user)) return undefined;
+    const id = int(row, "id");
+    if (most > 0 && this.#sql.isMember.get(id, user) === undefined) {
+      const count = this.#sql.memberCount.get(id);
+      if (count !== undefined && int(count, "count") >= most) return "full";
+    }
+    const { changes } = this.#sql.addMember.run(id, user, "normal");
+    const cached = this.#members.get(id);
+    if (changes === 1 && cached !== undefined) {
+      cached.add(user);
+      this.#membersCached++;
+    }
+    return groupRow(row, this.#sql.members.all(id));
+  }
+
+  group(id: GroupId): GroupRow | undefined {
+    const row = this.#sql.groupById.get(id);
+    return row === undefined ? undefined : groupRow(row, this.#sql.members.all(id));
+  }
+
+  saveToken(tokenId: string, user: UserId, expires: number, device = ""): void {
+    this.#sql.saveToken.run(tokenId, user, expires, device);
+    if (this.#tokensSaved++ % TOKENS_PER_PURGE === 0) {
+      this.#sql.purgeTokens.run(Date.now(), MAX_PURGED);
+    }
+  }
+
+  tokenOwner(tokenId: string, now: number, device = ""): PersonRow | undefined {
+    const row = this.#sql.tokenOwner.get(tokenId, now, device);
+    return row === undefined ? undefined : person(row);
+  }
+
+  revokeToken(user: UserId, tokenId: string | undefined): void {
+    if (tokenId === undefined) this.#sql.revokeAll.run(user);
+    else this.#sql.revokeToken.run(user, tokenId);
+  }
+
+  secret(name: string, fresh: string): string {
+    this.#sql.addSecret.run(name, fresh);
+    const row = this.#sql.secret.get(name);
+    if (row === undefined) throw new Error(`no secret ${name}`);
+    return str(row, "value");
+  }
+}
+
+function prepare(db: DatabaseSync) {
+  const sql = (text: string) => db.prepare(text);
+  return {
+    dataVersion: sql("PRAGMA data_version"),
+    userExists: sql("SELECT 1 FROM user WHERE id = ? AND password <> ''"),
+    isFriend: sql("SELECT 1 FROM friend WHERE userid = ? AND friendid = ?"),
+    friendCount: sql("SELECT COUNT(*) AS count FROM friend WHERE userid = ?"),
+    isMember: sql("SELECT 1 FROM groupuser WHERE groupid = ? AND userid = ?"),
+    memberCount: sql("SELECT COUNT(*) AS count FROM groupuser WHERE groupid = ?"),
+    memberIds: sql("SELECT userid FROM groupuser WHERE groupid = ?"),
+    register: sql(
+      "INSERT INTO user (name, namekey, password) VALUES (?, ?, ?) ON CONFLICT (namekey) DO NOTHING",
+    ),
+    userById: sql("SELECT id, name, password FROM user WHERE id = ?"),
+    userByName: sql("SELECT id, name, password FROM user WHERE namekey = ?"),
+    setHash: sql("UPDATE user SET password = ? WHERE id = ? AND password <> ''"),
+    replaceHash: sql("UPDATE user SET password = ? WHERE id = ? AND password = ?"),
+    groupIds: sql("SELECT groupid FROM groupuser WHERE userid = ?"),
+    dropFriends: sql("DELETE FROM friend WHERE userid = ? OR friendid = ?"),
+    dropMemberships: sql("DELETE FROM groupuser WHERE userid = ?"),
+    dropMailbox: sql("DELETE FROM offlinemessage WHERE userid = ?"),
+    endUser: sql("UPDATE user SET name = ?, namekey = ?, password = '' WHERE id = ?"),
+    revokeOthers: sql("DELETE FROM token WHERE userid = ? AND id <> ?"),
+    friends: sql(
+      "SELECT u.id, u.name FROM friend f JOIN user u ON u.id = f.friendid " +
+        "WHERE f.userid = ? ORDER BY u.id",
+    ),
+    groupsOf: sql(
+      `${GROUP} WHERE id IN (SELECT groupid FROM groupuser WHERE userid = ?) ORDER BY id`,
+    ),
+    fellows: sql(
+      `${MEMBER} WHERE g.groupid IN (SELECT groupid FROM groupuser WHERE userid = ?) ORDER BY u.id`,
+    ),
+    addFriend: sql("INSERT INTO friend (userid, friendid) VALUES (?, ?) ON CONFLICT DO NOTHING"),
+    createGroup: sql(
+      "INSERT INTO allgroup (groupname, groupkey, groupdesc) VALUES (?, ?, ?) " +
+        "ON CONFLICT (groupkey) DO NOTHING",
+    ),
+    addMember: sql(
+      "INSERT INTO groupuser (groupid, userid, grouprole) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+    ),
+    groupById: sql(`${GROUP} WHERE id = ?`),
+    groupByName: sql(`${GROUP} WHERE groupkey = ?`),
+    members: sql(`${MEMBER} WHERE g.groupid = ? ORDER BY u.id`),
+    saveToken: sql(
+      "INSERT INTO token (id, userid, expires, device) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO " +
+        "UPDATE SET userid = excluded.userid, expires = excluded.expires, device = excluded.device",
+    ),
+    purgeTokens: sql(
+      "DELETE FROM token WHERE id IN (SELECT id FROM token WHERE expires <= ? LIMIT ?)",
+    ),
+    tokenOwner: sql(
+      "SELECT u.id, u.name FROM token t JOIN user u ON u.id = t.userid " +
+        "WHERE t.id = ? AND t.expires > ? AND t.device = ? AND u.password <> ''",
+    ),
+    revokeToken: sql("DELETE FROM token WHERE userid = ? AND id = ?"),
+    revokeAll: sql("DELETE FROM token WHERE userid = ?"),
+    addSecret: sql("INSERT INTO secret (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING"),
+    secret: sql("SELECT value FROM secret WHERE name = ?"),
+  };
+}

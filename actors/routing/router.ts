@@ -1,0 +1,158 @@
+/**
+ * From a session to the sessions of others: the same worker at once, another worker of this node by
+ * its link, another node through the bridge. One batch per turn and destination; a message for many
+ * recipients at one destination crosses once.
+ */
+
+import { WORKER_SPAN } from "../runtime/lane.ts";
+import type { ThreadId } from "../runtime/link.ts";
+import type { GroupId, Message, Mid, NodeId, UserId } from "../ports.ts";
+import { type PlaceCode, remoteNodeIndex, remoteWorker, type Replica } from "./replica.ts";
+import type { ActorSystem } from "../runtime/runtime.ts";
+
+/** A turn's traffic for one worker. */
+export interface Parcel {
+  /** Message, its recipients there, and whether its sender wants to be told of receipts. */
+  readonly pushes: { readonly m: Message; readonly to: UserId[]; readonly notify: boolean }[];
+  /** Recipient and mid: receipts for the store of the node that gets this. */
+  readonly receipts: (UserId | Mid)[];
+  /** `to` is told that `by` has received `mid`. */
+  readonly delivered: { readonly to: UserId; readonly by: UserId; readonly mid: Mid }[];
+  readonly typing: Typed[];
+}
+
+/** Somebody types. */
+export interface Typed {
+  readonly to: UserId[];
+  readonly from: UserId;
+  readonly name: string;
+  /** 0: to the recipient alone. */
+  readonly groupid: GroupId;
+}
+
+/** A parcel as it reaches a worker. */
+export interface ParcelMessage {
+  readonly type: "parcel";
+  readonly parcel: Parcel;
+}
+
+/** A parcel for another node, as text, for the bridge. */
+export interface BridgeSend {
+  readonly type: "send";
+  readonly node: NodeId;
+  readonly worker: number;
+  /** The sending worker: receipts come back to it. */
+  readonly from: number;
+  readonly text: string;
+}
+
+/** Deliveries in this worker; the host implements it. */
+export interface LocalDelivery {
+  deliver(parcel: Parcel, origin: PlaceCode): void;
+  push(message: Message, user: UserId, notify: boolean): void;
+}
+
+/** Thread number of a session worker, by its index. */
+export function workerThread(index: number): ThreadId {
+  return index + 1;
+}
+
+/** See the module's header. */
+export class Router {
+  readonly #system: ActorSystem;
+  readonly #replica: Replica;
+  readonly #self: number;
+  readonly #local: LocalDelivery;
+  readonly #later: (fn: () => void) => void;
+  /** Key: worker index of this node, or a (negative) remote place. */
+  readonly #parcels = new Map<number, Parcel>();
+  #scheduled = false;
+
+  /** @param self This worker's index. */
+  constructor(
+    system: ActorSystem,
+    replica: Replica,
+    self: number,
+    local: LocalDelivery,
+    later: (fn: () => void) => void,
+  ) {
+    this.#system = system;
+    this.#replica = replica;
+    this.#self = self;
+    this.#local = local;
+    this.#later = later;
+  }
+
+  /** Pushes a message to one user; false when that user is offline. */
+  pushTo(message: Message, user: UserId, notify: boolean): boolean {
+    const place = this.#replica.place(user);
+    if (place === 0) return false;
+    if (place > 0 && place % WORKER_SPAN === this.#self) {
+      this.#local.push(message, user, notify);
+      return true;
+    }
+    const { pushes } = this.#parcel(place);
+    const last = pushes[pushes.length - 1];
+    if (last !== undefined && last.m === message) last.to.push(user);
+    else pushes.push({ m: message, to: [user], notify });
+    return true;
+  }
+
+  /** Sends a receipt to the store of another node. */
+  receiptTo(origin: PlaceCode, user: UserId, mid: Mid): void {
+    this.#parcel(origin).receipts.push(user, mid);
+  }
+
+  /** Tells the sender that `by` has received `mid`. */
+  deliveredTo(to: UserId, by: UserId, mid: Mid): void {
+    const place = this.#replica.place(to);
+    if (place !== 0) this.#parcel(place).delivered.push({ to, by, mid });
+  }
+
+  /** Tells users that somebody types. */
+  typingTo(users: readonly UserId[], from: UserId, name: string, groupid: GroupId): void {
+    for (const user of users) {
+      const place = this.#replica.place(user);
+      if (place !== 0) this.#parcel(place).typing.push({ to: [user], from, name, groupid });
+    }
+  }
+
+  #parcel(place: PlaceCode): Parcel {
+    const key = place > 0 ? place % WORKER_SPAN : place;
+    let parcel = this.#parcels.get(key);
+    if (parcel === undefined) {
+      parcel = { pushes: [], receipts: [], delivered: [], typing: [] };
+      this.#parcels.set(key, parcel);
+      if (!this.#scheduled) {
+        this.#scheduled = true;
+        this.#later(this.#flush);
+      }
+    }
+    return parcel;
+  }
+
+  readonly #flush = (): void => {
+    this.#scheduled = false;
+    const parcels = [...this.#parcels];
+    this.#parcels.clear();
+    for (const [key, parcel] of parcels) {
+      if (key === this.#self) this.#local.deliver(parcel, 0);
+      else if (key >= 0) {
+        this.#system.ref<ParcelMessage>(workerThread(key), "sessions").tell({
+          type: "parcel",
+          parcel,
+        });
+      } else {
+        const node = this.#replica.nodeId(remoteNodeIndex(key));
+        if (node === undefined) continue; // it has just gone; pending rows remain
+        this.#system.ref<BridgeSend>(0, "bridge").tell({
+          type: "send",
+          node,
+          worker: remoteWorker(key),
+          from: this.#self,
+          text: JSON.stringify(parcel),
+        });
+      }
+    }
+  };
+}

@@ -1,0 +1,34 @@
+/** A message on its way to its recipients in one worker, and its text as each version gets it. */
+
+import type { Message } from "../ports.ts";
+import { pushTextV1, pushTextV2 } from "./push_text.ts";
+import type { PlaceCode } from "../routing/replica.ts";
+
+/** A message on its way to sessions of one worker: one object for all of them. */
+export class Delivery {
+  #v1: string | undefined;
+  #v2: string | undefined;
+  /** Turn and version whose bytes hold the encoded text, at the range that follows. */
+  encodedFor = 0;
+  encodedAt = 0;
+  encodedBytes = 0;
+  /** Read from the pending rows: its live push may still come. */
+  pulled = false;
+
+  /**
+   * @param origin Where receipts go: 0 the store of this node, else a worker of another node.
+   * @param notify Whether its sender may want to be told of receipts.
+   * @param live Pushed as it came, not read from the pending rows.
+   */
+  constructor(
+    readonly message: Message,
+    readonly origin: PlaceCode,
+    readonly notify: boolean,
+    readonly live = true,
+  ) {}
+
+  text(v: 1 | 2): string {
+    if (v === 2) return this.#v2 ??= pushTextV2(this.message);
+    return this.#v1 ??= pushTextV1(this.message);
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * What a session worker has for the main thread in a turn: frames for sockets, which of their frames
+ * sessions have finished, login states. One post carries it all (see lane.ts). It decides nothing.
+ *
+ * Invariant: a message for many sessions is encoded once a turn and version, and its bytes cross once.
+ */
+
+import { DONE_COLUMNS, type OutLane, Rows, type SessionMemo, TurnBytes } from "../runtime/lane.ts";
+import type { LaneSource, Link } from "../runtime/link.ts";
+import type { Delivery } from "../sessions/delivery.ts";
+import type { Session } from "../sessions/session.ts";
+
+/** See the module's header. */
+export class OutLaneWriter {
+  readonly #time: () => number;
+  #link: Link | undefined;
+  #turn = 1;
+  readonly #bytes = new TurnBytes();
+  readonly #frames = new Rows(1024);
+  readonly #touched = new Set<Session>();
+  #memos: SessionMemo[] = [];
+
+  /** @param time Of the worker's hybrid clock, epoch ms. */
+  constructor(time: () => number) {
+    this.#time = time;
+  }
+
+  /** Sends over `link` from now on. */
+  attach(link: Link): void {
+    this.#link = link;
+    link.setLane(this.#take);
+  }
+
+  /** A frame for a session's socket; `push` is its number or a mark, see lane.ts. */
+  text(session: Session, text: string, push: number): void {
+    const at = this.#bytes.length;
+    this.#frames.add4(session.conn, at, this.#bytes.addText(text + "\n"), push);
+    this.#link?.touch();
+  }
+
+  /** A message for a session's socket. */
+  push(session: Session, delivery: Delivery, push: number): void {
+    const key = this.#turn * 2 + (session.v - 1);
+    if (delivery.encodedFor !== key) {
+      delivery.encodedAt = this.#bytes.length;
+      delivery.encodedBytes = this.#bytes.addText(delivery.text(session.v) + "\n");
+      delivery.encodedFor = key;
+    }
+    this.#frames.add4(session.conn, delivery.encodedAt, delivery.encodedBytes, push);
+    this.#link?.touch();
+  }
+
+  /** Which of its frames a session has finished may have changed. */
+  touch(session: Session): void {
+    this.#touched.add(session);
+    this.#link?.touch();
+  }
+
+  /** A session's login state has changed. */
+  remember(session: Session): void {
+    this.#memos.push(session.memo());
+    this.#link?.touch();
+  }
+
+  readonly #take: LaneSource = () => {
+    if (this.#frames.length === 0 && this.#touched.size === 0 && this.#memos.length === 0) {
+      return undefined;
+    }
+    const done = new Float64Array(this.#touched.size * DONE_COLUMNS);
+    let at = 0;
+    for (const session of this.#touched) {
+      done[at++] = session.conn;
+      done[at++] = session.frames.finishedSeq;
+      done[at++] = session.unfinished;
+    }
+    this.#touched.clear();
+    const bytes = this.#bytes.take();
+    const data: OutLane = {
+      memos: this.#memos,
+      bytes,
+      frames: this.#frames.take(),
+      done,
+      time: this.#time(),
+    };
+    this.#memos = [];
+    this.#turn++;
+    return { data, transfer: [bytes.buffer] };
+  };
+}

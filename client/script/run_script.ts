@@ -1,0 +1,187 @@
+/**
+ * `--json`, `--exec`, or no terminal on stdin: logs in as the flags say, runs the commands, leaves.
+ */
+
+import type { Client } from "../library/client.ts";
+import { systemClock } from "../library/clock.ts";
+import { connect } from "../transport/connect.ts";
+import { RequestError } from "../library/errors.ts";
+import type { ClientEvent, Session } from "../library/events.ts";
+import type { Flags } from "../flags.ts";
+import { asker } from "../terminal/input/prompt.ts";
+import { configDirectory, Profile, type ProfileData, withoutToken } from "../profile/profile.ts";
+import { freshProfile } from "../profile/fresh_profile.ts";
+import { Script } from "./script.ts";
+import { inWords } from "./script_output.ts";
+import { stdinLines } from "./stdin_lines.ts";
+import { TerminalInput } from "../terminal/input/terminal_input.ts";
+import { readTls } from "../transport/tls.ts";
+
+/** How long unacknowledged sends may take at the end, in ms, before the script has failed. */
+const LAST_ACK_MS = 30_000;
+
+/** @returns The exit status. */
+export async function runScript(
+  flags: Flags,
+  env: (name: string) => string | undefined,
+): Promise<number> {
+  const profile = flags.profile === undefined
+    ? undefined
+    : await Profile.open(configDirectory(env), flags.profile);
+  const saved = (await profile?.load())?.data;
+  const password = await passwordOf(flags, env, saved);
+  const device = profile === undefined ? undefined : saved?.device ?? crypto.randomUUID();
+  const output = new LineWriter();
+  // The script is made after the client, and before a login brings anything of interest.
+  const running: { script?: Script } = {};
+  let saving = Promise.resolve();
+  let kept: ProfileData | undefined;
+  const remember = (session: Session) => {
+    if (profile === undefined || device === undefined) return;
+    const base = saved ?? freshProfile(flags, session, device);
+    kept = { ...base, id: session.id, name: session.name, token: session.token };
+    saving = profile.save(kept);
+  };
+  const onEvent = (event: ClientEvent) => {
+    if (event.type === "session") remember(event.session);
+    running.script?.onEvent(event);
+  };
+  let client: Client;
+  try {
+    client = await connect({
+      host: flags.host ?? saved?.host ?? "127.0.0.1",
+      port: flags.port ?? saved?.port ?? 6000,
+      tls: await readTls(flags, saved),
+      onEvent,
+      device,
+      ...(profile !== undefined && { outboxFile: profile.outboxFile }),
+    });
+  } catch (error) {
+    output.write(JSON.stringify({ event: "error", ...inWords(error) }));
+    await output.flushed();
+    return 1;
+  }
+  const print = (line: string) => output.write(line);
+  const script = new Script({ client, clock: systemClock, print, password });
+  running.script = script;
+  const stop = onSignals(async (status) => {
+    await client.close(1_000);
+    await output.flushed();
+    Deno.exit(status);
+  });
+  const isIn = await logIn(client, script, flags, saved, password);
+  if (isIn) await script.run(flags.exec === undefined ? stdinLines() : listed(flags.exec));
+  const allSent = await client.drained(LAST_ACK_MS);
+  // The script has logged out: the token is void.
+  if (kept !== undefined && client.session === undefined) {
+    saving = profile?.save(withoutToken(kept)) ?? saving;
+  }
+  stop();
+  await client.close();
+  await saving;
+  await output.flushed();
+  return isIn && !script.failed && allSent ? 0 : 1;
+}
+
+/** Logs in as the flags say; nobody named is for the script to do. False when it failed. */
+async function logIn(
+  client: Client,
+  script: Script,
+  flags: Flags,
+  saved: ProfileData | undefined,
+  password: string | undefined,
+): Promise<boolean> {
+  const name = flags.name ?? saved?.name;
+  try {
+    if (flags.name === undefined && saved?.token !== undefined && password === undefined) {
+      await client.resume(saved.token);
+    } else if (name !== undefined) {
+      if (password === undefined) throw new RequestError(4, "no password: set CHAT_PASSWORD");
+      if (flags.register) await registerIfNew(client, name, password);
+      await client.login({ name, password });
+    }
+    return true;
+  } catch (error) {
+    script.fail(error);
+    return false;
+  }
+}
+
+async function registerIfNew(client: Client, name: string, password: string): Promise<void> {
+  try {
+    await client.register(name, password);
+  } catch (error) {
+    // Taken: then the login that follows decides.
+    if (!(error instanceof RequestError && error.errno === 1)) throw error;
+  }
+}
+
+/** CHAT_PASSWORD, or the answer to a prompt when a person sits there and a name was given. */
+async function passwordOf(
+  flags: Flags,
+  env: (name: string) => string | undefined,
+  saved: ProfileData | undefined,
+): Promise<string | undefined> {
+  const given = env("CHAT_PASSWORD");
+  if (given !== undefined && given !== "") return given;
+  const name = flags.name ?? (saved?.token === undefined ? saved?.name : undefined);
+  if (name === undefined || !Deno.stdin.isTerminal()) return undefined;
+  // Byte by byte: what follows the password are commands, and not its to take.
+  const input = new TerminalInput(1);
+  const encoder = new TextEncoder();
+  const ask = asker(input, (text) => Deno.stderr.writeSync(encoder.encode(text)));
+  const answer = await ask(`Password for ${name}: `, { secret: true });
+  input.raw(false);
+  return answer === "" ? undefined : answer;
+}
+
+async function* listed(commands: readonly string[]): AsyncGenerator<string> {
+  for (const command of commands) yield* command.split("\n");
+}
+
+/** Calls `end` with the exit status at SIGINT or SIGTERM; returns what stops listening. */
+function onSignals(end: (status: number) => Promise<void>): () => void {
+  const interrupted = () => void end(130);
+  const terminated = () => void end(143);
+  Deno.addSignalListener("SIGINT", interrupted);
+  if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", terminated);
+  return () => {
+    Deno.removeSignalListener("SIGINT", interrupted);
+    if (Deno.build.os !== "windows") Deno.removeSignalListener("SIGTERM", terminated);
+  };
+}
+
+/**
+ * Lines to stdout, one write per turn.
+ * A reader that has gone ends the program, as it ends every filter.
+ */
+class LineWriter {
+  readonly #encoder = new TextEncoder();
+  #lines: string[] = [];
+  #writing: Promise<void> | undefined;
+
+  write(line: string): void {
+    this.#lines.push(line);
+    this.#writing ??= this.#drain();
+  }
+
+  async flushed(): Promise<void> {
+    while (this.#writing !== undefined) await this.#writing;
+  }
+
+  async #drain(): Promise<void> {
+    await Promise.resolve();
+    try {
+      while (this.#lines.length > 0) {
+        let rest = this.#encoder.encode(`${this.#lines.join("\n")}\n`);
+        this.#lines = [];
+        while (rest.length > 0) rest = rest.subarray(await Deno.stdout.write(rest));
+      }
+    } catch (error) {
+      if (error instanceof Deno.errors.BrokenPipe) Deno.exit(1);
+      throw error;
+    } finally {
+      this.#writing = undefined;
+    }
+  }
+}

@@ -1,0 +1,255 @@
+/**
+ * The node's front door: accepts or refuses connections, hands their frames to the session pool, and
+ * counts them in and out. Owns every Connection.
+ */
+
+import { Admission } from "./admission.ts";
+import { CLOSE_REASONS, type CloseReason } from "./close_reason.ts";
+import type { Config } from "../settings/config.ts";
+import { Connection, type ConnectionEvents, type ConnectionLimits } from "./connection.ts";
+import { Drain } from "./drain.ts";
+import { cannotListen } from "../observe/http.ts";
+import type { Log } from "../observe/log.ts";
+import { encodeBye } from "./own_frames.ts";
+import { PeerWatch, TICK_MS } from "./peer_watch.ts";
+import { beginsLikeProxyHeader } from "./proxy_protocol.ts";
+import { readProxyHeader } from "./proxied_socket.ts";
+import type { SessionPool } from "../threads/session_pool.ts";
+import {
+  type AcceptedSocket,
+  LISTEN_BACKLOG,
+  readKeyPair,
+  type SocketListener,
+  TlsListener,
+} from "./tls_listener.ts";
+
+/** How often a missing or unexpected PROXY header is worth a warning, ms. */
+const HEADER_WARN_MS = 60_000;
+
+/** What a refused client is told to wait, ms. */
+const REFUSED_MS = 5_000;
+
+const NOTHING = new Uint8Array(0);
+
+/** See the module's header. */
+export class Gateway {
+  readonly #config: Config;
+  readonly #limits: ConnectionLimits;
+  readonly #pool: SessionPool;
+  readonly #log: Log;
+  readonly #onClosed: (conn: number) => void;
+  readonly #admission: Admission;
+  readonly #watch: PeerWatch;
+  readonly #drain: Drain;
+  #listener: SocketListener | undefined;
+  #tls: TlsListener | undefined;
+  #accepting: Promise<void> | undefined;
+  /** Accepted from a proxy, header not complete. */
+  readonly #headerless = new Set<AcceptedSocket>();
+  #headerWarnedAt = 0;
+  #stopping = false;
+  /** For metrics. */
+  readonly counts = {
+    accepted: 0,
+    refused: 0,
+    closed: new Map(CLOSE_REASONS.map((reason) => [reason, 0])),
+  };
+
+  /** @param onClosed Told of each connection that has closed. */
+  constructor(config: Config, pool: SessionPool, log: Log, onClosed: (conn: number) => void) {
+    this.#config = config;
+    const { heartbeatSeconds, limits } = config;
+    const { queuedBytes, framesPerSecond, frameBytes, unfinished } = limits;
+    this.#limits = {
+      maxQueuedBytes: queuedBytes,
+      maxFrameBytes: frameBytes,
+      maxUnfinished: unfinished,
+      framesPerTick: framesPerSecond * TICK_MS / 1_000,
+    };
+    this.#pool = pool;
+    this.#log = log;
+    this.#onClosed = onClosed;
+    this.#admission = new Admission(limits);
+    this.#watch = new PeerWatch(pool.connections, heartbeatSeconds * 1_000, limits.loginMs);
+    this.#drain = new Drain(pool.connections);
+  }
+
+  /** Listens; resolves with the address, whose port is the real one. */
+  async listen(): Promise<Deno.NetAddr> {
+    const { host, port, tls } = this.#config;
+    const pair = tls && readKeyPair(tls, host);
+    try {
+      if (pair === undefined) {
+        this.#listener = Deno.listen({ hostname: host, port, tcpBacklog: LISTEN_BACKLOG });
+      } else {
+        this.#listener = this.#tls = await TlsListener.listen(
+          host,
+          port,
+          pair,
+          () =>
+            this.#admission.refusal(this.#watch.waiting + this.#early, this.#early) === undefined,
+        );
+      }
+    } catch (cause) {
+      throw cannotListen(host, port, "port", cause);
+    }
+    this.#watch.start();
+    this.#accepting = this.#accept(this.#listener);
+    return this.#listener.addr as Deno.NetAddr;
+  }
+
+  /**
+   * Reads the certificate again, for new connections; without TLS there is nothing to do.
+   * @throws {Error} One sentence; then the old one stays in use.
+   */
+  reloadTls(): void {
+    const { host, tls } = this.#config;
+    if (tls !== undefined) this.#tls?.replace(readKeyPair(tls, host));
+  }
+
+  /** Connections of which nothing is known yet: in a handshake, or before a PROXY header. */
+  get #early(): number {
+    return this.#headerless.size + (this.#tls?.handshaking ?? 0);
+  }
+
+  /** True from the first word of a stop on. */
+  get stopping(): boolean {
+    return this.#stopping;
+  }
+
+  /**
+   * Stops accepting and tells all clients, spread over `windowMs`, when to come back: together they
+   * would all log in elsewhere at once. Then waits until they are closed, at most `ms`.
+   */
+  async stop(windowMs: number, ms: number): Promise<void> {
+    this.#stopping = true;
+    this.#listener?.close();
+    await this.#accepting;
+    for (const socket of this.#headerless) closeQuietly(socket);
+    await this.#drain.tellAll(windowMs);
+    this.#watch.stop();
+    await this.#drain.untilGone(ms);
+  }
+
+  async #accept(listener: SocketListener): Promise<void> {
+    for (;;) {
+      let socket: AcceptedSocket;
+      try {
+        socket = await listener.accept();
+      } catch (error) {
+        if (error instanceof Deno.errors.BadResource) return; // closed by stop()
+        // Out of file descriptors, or the peer was gone already: later ones may do better.
+        this.#log.warn("accept failed", { error: String(error) });
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        continue;
+      }
+      this.#open(socket);
+    }
+  }
+
+  #open(socket: AcceptedSocket): void {
+    if ("setNoDelay" in socket) {
+      const tcp = socket as Deno.TcpConn;
+      tcp.setNoDelay(true);
+      tcp.setKeepAlive(true);
+    }
+    const peer = socket.remoteAddr;
+    const remote = peer.transport === "tcp" ? peer.hostname : "";
+    const { proxyProtocol, trustedProxies } = this.#config;
+    if (!proxyProtocol || !trustedProxies.has(remote)) {
+      this.#start(socket, remote, NOTHING);
+      return;
+    }
+    const refusal = this.#admission.refusal(this.#watch.waiting + this.#early, this.#early);
+    if (refusal === undefined) void this.#openProxied(socket, remote);
+    else this.#refuse(socket, remote, refusal);
+  }
+
+  /** Anybody else's header is no header: what it says would be believed. Never rejects. */
+  async #openProxied(socket: AcceptedSocket, proxy: string): Promise<void> {
+    this.#headerless.add(socket);
+    const header = await readProxyHeader(socket);
+    this.#headerless.delete(socket);
+    if (header.ok && !this.#stopping) {
+      this.#start(socket, header.source?.hostname ?? proxy, header.rest);
+      return;
+    }
+    closeQuietly(socket);
+    if (header.ok) return;
+    this.#warnOfHeader("no PROXY header", { proxy, reason: header.reason });
+  }
+
+  /** A balancer that is set up otherwise loses every client: to be seen, but not each time. */
+  #warnOfHeader(event: string, fields: Record<string, unknown>): void {
+    const now = this.#watch.now();
+    const level = now - this.#headerWarnedAt > HEADER_WARN_MS ? "warn" : "debug";
+    if (level === "warn") this.#headerWarnedAt = now;
+    this.#log[level](event, fields);
+  }
+
+  #start(socket: AcceptedSocket, remote: string, rest: Uint8Array): void {
+    const early = this.#early;
+    const refusal = this.#admission.admit(remote, this.#watch.waiting + early, early);
+    if (refusal !== undefined) {
+      this.#refuse(socket, remote, refusal);
+      return;
+    }
+    this.counts.accepted++;
+    this.#watch.opened();
+    const connection = new Connection(
+      this.#pool.nextConn(),
+      socket,
+      remote,
+      this.#limits,
+      this.#events,
+      this.#watch.now,
+    );
+    this.#pool.open(connection);
+    this.#drain.opened();
+    void connection.run(rest).then(this.#read); // never rejects
+  }
+
+  // One of each for all connections: most are idle, and each closure would cost 60 bytes.
+  readonly #read = () => this.#drain.hungUp();
+  readonly #events: ConnectionEvents = {
+    onFrame: (c, bytes, start, end) => this.#pool.frame(c, bytes, start, end),
+    onWritten: (c, push) => this.#pool.written(c, push),
+    onClosed: (c, reason) => this.#closed(c, reason),
+    onGarbage: (c, bytes) => {
+      if (c.lastSeq !== 0 || !beginsLikeProxyHeader(bytes)) return;
+      const event = "a PROXY header came unexpected: see --proxy-protocol, --trusted-proxies";
+      this.#warnOfHeader(event, { from: c.remote });
+    },
+  };
+
+  /** One answer that says why, then the door; nothing is kept of it. */
+  #refuse(socket: AcceptedSocket, remote: string, why: string): void {
+    this.counts.refused++;
+    this.#log.debug("connection refused", { remote, why });
+    socket.write(encodeBye("TRY_LATER", why, REFUSED_MS)).then(
+      () => closeQuietly(socket),
+      () => closeQuietly(socket),
+    );
+  }
+
+  #closed(connection: Connection, reason: CloseReason): void {
+    this.#admission.release(connection.remote);
+    this.counts.closed.set(reason, (this.counts.closed.get(reason) ?? 0) + 1);
+    this.#pool.close(connection);
+    this.#onClosed(connection.conn);
+    this.#log.debug("connection closed", {
+      conn: connection.conn,
+      user: connection.memo?.user ?? 0,
+      remote: connection.remote,
+      reason,
+    });
+    this.#drain.closed();
+  }
+}
+
+function closeQuietly(socket: AcceptedSocket): void {
+  try {
+    socket.close();
+  } catch { // it was closed before
+  }
+}

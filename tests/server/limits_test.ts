@@ -1,0 +1,531 @@
+/**
+ * Every limit against a real node: what is over it is refused with a reason and a time to wait, and
+ * who is within it notices nothing. Slow readers are lifecycle_test.ts, oversize and endless frames
+ * bad_input_test.ts, failed log-ins security_test.ts.
+ */
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { deadline } from "@std/async/deadline";
+import { DatabaseSync } from "node:sqlite";
+import { MSGID } from "@chat/wire/messages.ts";
+import type { Flood } from "../support/flood_worker.ts";
+import { type Received, TestPeer, TestServer, WAIT_MS } from "../support/server_harness.ts";
+import { PASSWORD } from "../support/test_peer.ts";
+
+/** 127.0.0.1 is not exempt from limits per address. */
+const NOBODY_EXEMPT = ["--unlimited", "10.0.0.0/8"];
+
+const start = (...flags: string[]) => TestServer.start({ flags });
+
+/** Errno of a message, which says how long to wait. */
+function passing({ errno, retryAfterMs }: Received): unknown {
+  assert(typeof retryAfterMs === "number" && retryAfterMs > 0, `retryAfterMs ${retryAfterMs}`);
+  return errno;
+}
+
+/** BYE with errno 9, a reason, and the end. */
+async function assertRefused(server: TestServer, reason: RegExp): Promise<void> {
+  await using peer = await server.connect();
+  const bye = await peer.expectBye();
+  assertEquals(passing(bye), 9);
+  assertMatch(String(bye.errmsg), reason);
+}
+
+Deno.test("--max-connections: one more is refused, until one has gone", async () => {
+  await using server = await start("--max-connections", "3");
+  const peers = [await server.connect(), await server.connect(), await server.connect()];
+  for (const peer of peers) await peer.fence();
+
+  await assertRefused(server, /full/);
+
+  for (const peer of peers) await peer.fence();
+  await peers.pop()?.[Symbol.asyncDispose]();
+  await eventually(async () => {
+    await using peer = await server.connect();
+    await peer.fence();
+  });
+  for (const peer of peers) await peer[Symbol.asyncDispose]();
+});
+
+Deno.test("--max-per-address and --unlimited: an address has so many connections, an exempt one more", async () => {
+  await using strict = await start("--max-per-address", "2", ...NOBODY_EXEMPT);
+  await using exempting = await start("--max-per-address", "2", "--unlimited", "127.0.0.0/8");
+  for (const server of [strict, exempting]) {
+    await using one = await server.connect();
+    await using two = await server.connect();
+    await one.fence();
+    await two.fence();
+    if (server === strict) await assertRefused(server, /address/);
+    else {
+      await using three = await server.connect();
+      await three.fence();
+    }
+  }
+});
+
+Deno.test("--max-waiting: strangers cannot keep users out for ever, nor put out who is in", async () => {
+  await using server = await start("--max-waiting", "2", "--login-seconds", "1");
+  await using alice = await server.connect();
+  await alice.enter("alice");
+  await new Promise((resolve) => setTimeout(resolve, 600)); // a tick counts alice as logged in
+  const strangers = [await server.connect(), await server.connect()];
+  for (const each of strangers) await each.fence();
+
+  await assertRefused(server, /not logged in/);
+
+  for (const each of strangers) assertEquals(passing(await each.expectBye()), 9);
+  await alice.fence();
+  await eventually(async () => {
+    await using bob = await server.connect();
+    await bob.enter("bob");
+  });
+  for (const each of strangers) await each[Symbol.asyncDispose]();
+});
+
+Deno.test("--max-waiting counts who has not sent a PROXY header", async () => {
+  await using server = await start("--proxy-protocol", "on", "--max-waiting", "2");
+  using _one = await Deno.connect({ port: server.port, hostname: "127.0.0.1" });
+  using _two = await Deno.connect({ port: server.port, hostname: "127.0.0.1" });
+
+  await assertRefused(server, /not logged in/);
+});
+
+Deno.test("--login-seconds: who sends a byte at a time and never logs in is closed, others are served", async () => {
+  await using server = await start("--login-seconds", "1");
+  await using alice = await server.connect();
+  const a = await alice.enter("alice");
+  const slow = await Promise.all(Array.from({ length: 20 }, () => server.connect()));
+  const request = `{"msgid":1,"v":2,"id":1,"password":"${"x".repeat(200)}`;
+  let open = slow.length;
+  const trickle = slow.map(async (peer) => {
+    for (let at = 0; !peer.ended; at = (at + 1) % request.length) {
+      await peer.sendText(request.charAt(at)).catch(() => {}); // closed meanwhile
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    open--;
+  });
+
+  while (open > 0) {
+    const began = performance.now();
+    await alice.chat(a, "to myself");
+    await alice.take(MSGID.ONE_CHAT);
+    assert(performance.now() - began < 1_000);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+
+  await Promise.all(trickle);
+  for (const peer of slow) {
+    assertEquals(passing(await peer.expectBye()), 9);
+    await peer[Symbol.asyncDispose]();
+  }
+});
+
+Deno.test("--max-rate: a flood is read slowly, told, and closed; others are served meanwhile", async () => {
+  await using server = await start("--max-rate", "100");
+  await using alice = await server.connect();
+  await using bob = await server.connect();
+  const a = await alice.enter("alice");
+  await bob.enter("bob");
+  await using flood = await server.connect();
+  await flood.enter("flood");
+  const frame = `{"msgid":${MSGID.PING}}\n`;
+  const began = performance.now();
+  const flooding = (async () => {
+    while (!flood.ended) await flood.sendText(frame.repeat(10)).catch(() => {}); // closed
+  })();
+  let slowest = 0;
+  const chatting = (async () => {
+    while (!flood.ended) {
+      const at = performance.now();
+      await bob.chat(a, "hello");
+      await alice.take(MSGID.ONE_CHAT);
+      slowest = Math.max(slowest, performance.now() - at);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  })();
+
+  assertEquals(passing(await flood.expect(MSGID.ERROR, (m) => m.errno === 7)), 7);
+  assertEquals(passing(await flood.expect(MSGID.BYE, undefined, 30_000)), 7);
+  await flood.closed();
+  await Promise.all([flooding, chatting]);
+
+  const pongs = flood.received.filter((m) => m.msgid === MSGID.PONG).length;
+  const seconds = (performance.now() - began) / 1_000;
+  const oneRead = 64 * 1024 / frame.length;
+  assert(pongs <= 2 * (oneRead + 100 * seconds), `${pongs} answers in ${seconds} s`);
+  assert(slowest < 1_000, `${slowest} ms`);
+});
+
+Deno.test("--max-frame-kib: a frame of that size is taken, a larger one is refused with its limit", async () => {
+  await using server = await start("--max-frame-kib", "128");
+  const ping = (bytes: number) => {
+    const head = `{"msgid":${MSGID.PING},"req":"long","pad":"`;
+    return `${head}${"x".repeat(bytes - head.length - 2)}"}`;
+  };
+  await using peer = await server.connect();
+
+  await peer.sendText(ping(128 * 1_024));
+  assertEquals((await peer.expect(MSGID.PONG)).req, "long");
+  await peer.sendText(ping(128 * 1_024 + 1));
+  const bye = await peer.expectBye();
+
+  assertEquals(bye.errno, 8);
+  assertMatch(String(bye.errmsg), /128 KiB/);
+});
+
+Deno.test("--max-unfinished: who has so much in hand is read no further, and has it all answered in order", async () => {
+  const pings = 200;
+  await using server = await TestServer.start({
+    passwordCost: "65536,6", // about half a second
+    flags: ["--max-unfinished", "4"],
+  });
+  await using alice = await server.connect();
+  await using bob = await server.connect();
+  await alice.enter("alice");
+  await alice.fence(); // of what is on its way to a session while it reports, a read is taken more
+  const inMailboxes = async () => {
+    const { text } = await server.get("/metrics");
+    const [, count] = /^chat_mailbox_messages\{[^}]*"sessions"[^}]*\} (\d+)$/m.exec(text) ?? [];
+    return Number(count);
+  };
+  const ping = (req: number) => alice.send({ msgid: MSGID.PING, req });
+  let busy = true;
+
+  // What comes after it waits, as a session does one thing after the other.
+  const changing = alice.ask({ msgid: MSGID.CHANGE_PASSWORD, old: PASSWORD, new: "another" })
+    .then((answer) => {
+      busy = false;
+      return answer;
+    });
+  for (let req = 0; req < pings; req++) await ping(req);
+  let most = 0;
+  while (busy) {
+    await bob.fence(); // the node has had time for whatever it would do
+    most = Math.max(most, await inMailboxes());
+  }
+
+  assertEquals((await changing).msgid, MSGID.OK);
+  // One read, of 512 bytes, may be taken beyond the limit.
+  assert(most >= 4 && most < pings / 4, `${most} in the mailbox`);
+  for (let req = 0; req < pings; req++) {
+    assertEquals((await alice.expect(MSGID.PONG)).req, req);
+  }
+});
+
+Deno.test("--max-password-queue: more log-ins at once than may wait are told when to come again", async () => {
+  await using server = await TestServer.start({
+    workers: 1,
+    passwordCost: "65536,10", // about a second: all are there before the first is done
+    flags: ["--password-threads", "2", "--max-password-queue", "2", "--max-failures", "0"],
+  });
+  const peers = await Promise.all(Array.from({ length: 8 }, () => server.connect()));
+
+  const answers = await Promise.all(
+    peers.map((peer) => peer.ask({ msgid: MSGID.LOGIN, v: 2, name: "nobody", password: "x" })),
+  );
+
+  const refused = answers.filter(({ errno }) => errno === 9);
+  assertEquals([answers.filter(({ errno }) => errno === 1).length, refused.length], [4, 4]);
+  for (const answer of refused) passing(answer);
+  for (const peer of peers) await peer[Symbol.asyncDispose]();
+});
+
+Deno.test("--max-registrations: an address registers so many a minute, from however many connections", async () => {
+  await using server = await start("--max-registrations", "5", ...NOBODY_EXEMPT);
+  const register = async (name: string) => {
+    await using peer = await server.connect();
+    return await peer.ask({ msgid: MSGID.REGISTER, v: 2, name, password: "x" });
+  };
+
+  const answers = [];
+  for (let i = 0; i < 8; i++) answers.push(await register(`user${i}`));
+
+  assertEquals(answers.map((m) => m.errno), [0, 0, 0, 0, 0, 7, 7, 7]);
+  for (const answer of answers.slice(5)) passing(answer);
+});
+
+Deno.test("--max-queued-kib: who asks and does not read the answers is closed; what waits comes after", async () => {
+  await using server = await start("--max-queued-kib", "64", "--log-level", "debug");
+  await using alice = await server.connect();
+  const a = await alice.enter("alice");
+  let b: number;
+  let last: unknown;
+  {
+    await using bob = await server.connect();
+    b = await bob.enter("bob");
+    const long = "€".repeat(16_000); // 48 KB
+    for (let i = 0; i < 10; i++) {
+      await alice.chat(b, long);
+      await bob.take(MSGID.ONE_CHAT);
+    }
+    bob.pauseReading();
+    const before = server.memoryBytes();
+    const asking = (async () => {
+      for (let i = 0; i < 400; i++) await bob.send({ msgid: MSGID.HISTORY, userid: a });
+    })().catch(() => {}); // closed meanwhile
+    await server.line(/slow_reader/);
+    last = (await alice.chat(b, "still there?")).mid;
+    assert(server.memoryBytes() - before < 128 * 1024 * 1024);
+    bob.resumeReading();
+    await bob.closed();
+    await asking;
+  }
+
+  await using bob = await server.connect();
+  await eventually(async () => assertEquals((await bob.login(b)).errno, 0));
+  await bob.take(MSGID.ONE_CHAT, (m) => m.mid === last);
+});
+
+Deno.test("--max-store-queue: while the store cannot keep up more is put off at once", async () => {
+  await using server = await start("--max-store-queue", "10");
+  await using alice = await server.connect();
+  await using carol = await server.connect();
+  const a = await alice.enter("alice");
+  await carol.enter("carol");
+  await carol.chat(a, "before");
+  const lock = new DatabaseSync(`${server.data}/chat.db`);
+  lock.exec("BEGIN IMMEDIATE");
+  let refused: Received;
+  const began = performance.now();
+  try {
+    for (let i = 0; i < 30; i++) {
+      await alice.send({ msgid: MSGID.ONE_CHAT, toid: a, cid: `${i}`, msg: "x" });
+      await alice.fence(); // a turn of its own, so that the queue grows one by one
+    }
+    refused = await alice.expect(MSGID.ERROR, () => true, 20_000);
+  } finally {
+    lock.exec("ROLLBACK");
+    lock.close();
+  }
+  assertEquals(passing(refused), 9);
+  assert(performance.now() - began < 20_000);
+  await eventually(async () => {
+    const after = { msgid: MSGID.ONE_CHAT, toid: a, cid: "after", msg: "after" };
+    assertEquals((await carol.ask(after)).msgid, MSGID.CHAT_ACK);
+  });
+});
+
+Deno.test("--max-store-queue: who never sends again (v1) is read no further instead, and loses nothing", async () => {
+  const [flows, each] = [20, 200];
+  await using server = await TestServer.start({ workers: 2, flags: ["--max-store-queue", "500"] });
+  await using peers = new AsyncDisposableStack();
+  const pairs = await Promise.all(Array.from({ length: flows }, async (_, n) => {
+    const from = peers.use(await server.connect(1));
+    const to = peers.use(await server.connect(1));
+    await from.enter(`from${n}`);
+    return { from, to, id: await to.enter(`to${n}`) };
+  }));
+  for (const { from, to, id } of pairs) {
+    await from.send({ msgid: MSGID.ONE_CHAT, to: id, msg: "warm" }); // later ones need no read first
+    await to.expect(MSGID.ONE_CHAT);
+  }
+  const lock = new DatabaseSync(`${server.data}/chat.db`);
+  lock.exec("BEGIN IMMEDIATE");
+  const sending = pairs.map(async ({ from, id }, n) => {
+    for (let i = 0; i < each; i++) {
+      await from.send({ msgid: MSGID.ONE_CHAT, to: id, msg: `${n} ${i}` });
+    }
+  });
+  const first = await pairs[0]?.to.expect(MSGID.ONE_CHAT); // pushed although nothing is stored
+  lock.exec("ROLLBACK");
+  lock.close();
+
+  assertEquals(first?.msg, "0 0");
+  await Promise.all(sending);
+  for (const [n, { to }] of pairs.entries()) {
+    for (let i = n === 0 ? 1 : 0; i < each; i++) {
+      assertEquals((await to.expect(MSGID.ONE_CHAT)).msg, `${n} ${i}`);
+    }
+  }
+});
+
+Deno.test("--max-pending: a full mailbox refuses one-to-one messages for good and stops nobody else", async () => {
+  await using server = await start("--max-pending", "3");
+  await using alice = await server.connect();
+  await alice.enter("alice");
+  const [full, free] = [await alice.register("full"), await alice.register("free")];
+  for (let i = 0; i < 3; i++) await alice.chat(full, `${i}`, `${i}`);
+
+  const refusal = await alice.ask({ msgid: MSGID.ONE_CHAT, toid: full, cid: "3", msg: "3" });
+
+  assertEquals([refusal.msgid, refusal.errno, refusal.cid], [MSGID.ERROR, 6, "3"]);
+  assertMatch(String(refusal.errmsg), /mailbox is full/);
+  await alice.chat(free, "at once");
+  await using reader = await server.connect();
+  await reader.login(full);
+  for (let i = 0; i < 3; i++) assertEquals((await reader.take(MSGID.ONE_CHAT)).msg, `${i}`);
+  await reader.fence();
+  await eventually(async () => {
+    const again = { msgid: MSGID.ONE_CHAT, toid: full, cid: "3", msg: "3" };
+    assertEquals((await alice.ask(again)).msgid, MSGID.CHAT_ACK);
+  });
+});
+
+Deno.test("--max-group and --max-friends: one more is refused, by id and by name", async () => {
+  await using server = await start("--max-group", "2", "--max-friends", "1");
+  await using alice = await server.connect();
+  await using bob = await server.connect();
+  await using carol = await server.connect();
+  await alice.enter("alice");
+  const b = await bob.enter("bob");
+  const c = await carol.enter("carol");
+  const { groupid } = await alice.ask({ msgid: MSGID.CREATE_GROUP, groupname: "g" });
+  const join = { msgid: MSGID.JOIN_GROUP, groupname: "g" };
+
+  assertEquals((await bob.ask(join)).msgid, MSGID.OK);
+  assertEquals((await carol.ask(join)).errno, 6);
+  assertEquals((await carol.ask({ msgid: MSGID.JOIN_GROUP, groupid })).errno, 6);
+  assertEquals((await bob.ask(join)).msgid, MSGID.OK);
+
+  assertEquals((await alice.ask({ msgid: MSGID.ADD_FRIEND, friendid: b })).msgid, MSGID.OK);
+  assertEquals((await alice.ask({ msgid: MSGID.ADD_FRIEND, friendid: c })).errno, 6);
+  assertEquals((await alice.ask({ msgid: MSGID.ADD_FRIEND, name: "carol" })).errno, 6);
+  assertEquals((await alice.ask({ msgid: MSGID.ADD_FRIEND, name: "bob" })).msgid, MSGID.OK);
+});
+
+// ── floods ──────────────────────────────────────────────────────────────────────────────────
+
+/** Connections of the test below, unless fewer files may be open. */
+const IDLE = 10_000;
+/** Memory of an idle connection: 7 KiB of socket and buffers, and its session. */
+const IDLE_BYTES = 24 * 1024;
+
+Deno.test("10,000 idle connections cost little memory, and others are served", async () => {
+  const count = Math.min(IDLE, openFiles() - 500);
+  await using server = await start("--max-waiting", "0");
+  await using alice = await server.connect();
+  const a = await alice.enter("alice");
+  const idle: Deno.TcpConn[] = [];
+  try {
+    const open = async (wanted: number) => {
+      while (idle.length < wanted) {
+        const more = Array.from(
+          { length: 200 },
+          () => Deno.connect({ hostname: "127.0.0.1", port: server.port }),
+        );
+        idle.push(...await Promise.all(more));
+      }
+      await alice.fence();
+    };
+    await open(1_000); // what the first ones cost is paid once
+    const before = server.memoryBytes();
+    await open(count);
+    const each = (server.memoryBytes() - before) / (idle.length - 1_000);
+
+    for (let i = 0; i < 20; i++) {
+      const began = performance.now();
+      await alice.chat(a, "to myself");
+      await alice.take(MSGID.ONE_CHAT);
+      assert(performance.now() - began < 1_000);
+    }
+    assert(each < IDLE_BYTES, `${each} B for each of ${idle.length}`);
+    console.log(`${idle.length} idle connections, ${(each / 1024).toFixed(1)} KiB each`);
+  } finally {
+    for (const conn of idle) conn.close();
+  }
+});
+
+/** Files that this process may have open; the server inherits the limit. */
+function openFiles(): number {
+  const limits = Deno.readTextFileSync("/proc/self/limits");
+  return Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1] ?? 1_024);
+}
+
+/** Round trips of a chat to oneself, ms, sorted. */
+async function roundTrips(peer: TestPeer, until: () => boolean): Promise<number[]> {
+  const { id } = peer;
+  const times: number[] = [];
+  while (!until()) {
+    const began = performance.now();
+    await peer.chat(id, "x");
+    await peer.take(MSGID.ONE_CHAT);
+    times.push(performance.now() - began);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  return times.sort((x, y) => x - y);
+}
+
+const p99 = (sorted: readonly number[]) => sorted[Math.floor(sorted.length * 0.99)] ?? NaN;
+
+/**
+ * What a p99 below this stands for is the machine's scheduling of two cores, which a hashing thread
+ * beside the test itself cannot but change, ms.
+ */
+const FLOOR_MS = 8;
+/**
+ * Quiet and flooded by turns, compared within a round, and the median of the rounds: a disturbance
+ * from elsewhere meets both sides of a round, or some rounds only.
+ */
+const ROUNDS = 11;
+const ROUND_SECONDS = 0.5;
+
+const median = (of: readonly number[]) => of.toSorted((x, y) => x - y)[of.length >> 1] ?? NaN;
+
+/** Floods a server from a thread of its own while `body` runs; returns how often. */
+async function beside(flood: Flood, body: () => Promise<void>): Promise<number> {
+  const worker = new Worker(new URL("../support/flood_worker.ts", import.meta.url), {
+    type: "module",
+  });
+  try {
+    const done = new Promise<number>((resolve, reject) => {
+      worker.onmessage = ({ data }: MessageEvent<number>) => resolve(data);
+      worker.onerror = (event) => reject(new Error(event.message));
+    });
+    worker.postMessage(flood);
+    await body();
+    worker.postMessage("end");
+    return await deadline(done, WAIT_MS);
+  } finally {
+    worker.terminate();
+  }
+}
+
+for (const kind of ["log-ins", "connections"] as const) {
+  Deno.test(`a flood of ${kind} does not keep others from chatting: their p99 stays within 3 times`, async () => {
+    await using server = await TestServer.start({ passwordCost: "4096,1" });
+    await using alice = await server.connect();
+    await alice.enter("alice");
+    const { port } = server;
+    const seconds = (s: number) => {
+      const end = performance.now() + s * 1_000;
+      return () => performance.now() > end;
+    };
+    await roundTrips(alice, seconds(0.3));
+
+    const quiet: number[] = [];
+    const flooded: number[] = [];
+    const ratios: number[] = [];
+    let floods = 0;
+    for (let round = 0; round < ROUNDS; round++) {
+      const calm = p99(await roundTrips(alice, seconds(ROUND_SECONDS)));
+      floods += await beside({ port, kind }, async () => {
+        const busy = p99(await roundTrips(alice, seconds(ROUND_SECONDS)));
+        quiet.push(calm);
+        flooded.push(busy);
+        ratios.push(busy / Math.max(calm, FLOOR_MS));
+      });
+    }
+
+    const [calm, busy] = [median(quiet).toFixed(1), median(flooded).toFixed(1)];
+    const ratio = median(ratios);
+    const text = `p99 ${calm} ms quiet, ${busy} ms with ${floods} ${kind}: ${
+      ratio.toFixed(1)
+    } times`;
+    console.log(text);
+    assert(floods > 20);
+    assert(ratio < 3, text);
+  });
+}
+
+/** Tries until it succeeds, for as long as a test may wait. */
+async function eventually(attempt: () => Promise<void>): Promise<void> {
+  const end = performance.now() + WAIT_MS;
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (performance.now() > end) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}

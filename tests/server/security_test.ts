@@ -1,0 +1,501 @@
+/** Who gets in, who stays in, and what nobody gets: against real nodes. */
+
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { deadline } from "@std/async/deadline";
+import { MSGID } from "@chat/wire/messages.ts";
+import { argon2 } from "../../actors/adapters/argon2.ts";
+import { openSqlite } from "../../actors/adapters/sqlite/store.ts";
+import { Guard } from "../../actors/accounts/guard.ts";
+import { newTokenKey, TokenSigner } from "../../actors/accounts/tokens.ts";
+import { readConfig } from "../../server/settings/config.ts";
+import { permissions } from "../../server/settings/node_command.ts";
+import { FakeClock } from "../support/fake_clock.ts";
+import { type Received, ROOT, TestPeer, TestServer, WAIT_MS } from "../support/server_harness.ts";
+
+const PASSWORD = "correct horse"; // TestPeer's own
+
+async function withDir(body: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await Deno.makeTempDir({ prefix: "chat-security-" });
+  try {
+    await body(dir);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+const refusal = ({ msgid, errno, errmsg }: Received) => [msgid, errno, errmsg];
+const resume = (peer: TestPeer, token: unknown, fields: object = {}) =>
+  peer.ask({ msgid: MSGID.RESUME, v: 2, token, ...fields });
+const loginAs = (peer: TestPeer, who: object, password = PASSWORD) =>
+  peer.ask({ msgid: MSGID.LOGIN, v: 2, ...who, password });
+
+// ── TLS ─────────────────────────────────────────────────────────────────────────────────────
+
+/** A certificate for 127.0.0.1 that signs itself, and its key, in these files. */
+async function makeCertificate(cert: string, key: string): Promise<void> {
+  const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"];
+  const { success, stderr } = await new Deno.Command("openssl", {
+    args: [
+      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
+      ...["-days", "2", "-keyout", key, "-out", cert, ...subject],
+      ...["-addext", "basicConstraints=critical,CA:FALSE"],
+    ],
+    stderr: "piped",
+  }).output();
+  if (!success) throw new Error(new TextDecoder().decode(stderr));
+}
+
+/** A TLS connection whose handshake is done. */
+async function connectTls(port: number, ca: string): Promise<Deno.TlsConn> {
+  const conn = await Deno.connectTls({ hostname: "127.0.0.1", port, caCerts: [ca] });
+  try {
+    await conn.handshake();
+    return conn;
+  } catch (error) {
+    conn.close();
+    throw error;
+  }
+}
+
+/** PING and its PONG. */
+async function ping(conn: Deno.Conn): Promise<void> {
+  await conn.write(new TextEncoder().encode(`{"msgid":${MSGID.PING}}\n`));
+  const count = await deadline(conn.read(new Uint8Array(512)), WAIT_MS);
+  assert(count !== null && count > 0);
+}
+
+Deno.test("--tls-cert and --tls-key: a client refuses a wrong certificate; SIGHUP takes a new one and no connection ends", async () => {
+  await withDir(async (dir) => {
+    const [cert, key] = [`${dir}/cert.pem`, `${dir}/key.pem`];
+    await makeCertificate(cert, key);
+    await makeCertificate(`${dir}/other.pem`, `${dir}/other-key.pem`);
+    const [first, other] = [
+      await Deno.readTextFile(cert),
+      await Deno.readTextFile(`${dir}/other.pem`),
+    ];
+    await using server = await TestServer.start({
+      flags: ["--tls-cert", cert, "--tls-key", key],
+    });
+    using early = await connectTls(server.port, first);
+    await ping(early);
+    await assertRejects(() => connectTls(server.port, other), Error, "certificate");
+    {
+      using plain = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
+      await plain.write(new TextEncoder().encode(`{"msgid":${MSGID.PING}}\n`));
+      const bytes = new Uint8Array(512);
+      const count = await deadline(plain.read(bytes), WAIT_MS).catch(() => null);
+      const alert = 21; // RFC 8446, section 5.1
+      assert(count === null || bytes[0] === alert, new TextDecoder().decode(bytes));
+    }
+
+    await Deno.copyFile(`${dir}/other.pem`, cert); // the key is still the first one's
+    server.signal("SIGHUP");
+    await server.line(/the old certificate stays/);
+    (await connectTls(server.port, first)).close();
+    await Deno.copyFile(`${dir}/other-key.pem`, key);
+    server.signal("SIGHUP");
+    await server.line(/certificate read again/);
+
+    (await connectTls(server.port, other)).close();
+    await assertRejects(() => connectTls(server.port, first), Error, "certificate");
+    await ping(early);
+  });
+});
+
+Deno.test("--password-threads: so many hash passwords, on Linux behind everything else a node does", async () => {
+  const threads = 3;
+  await using server = await TestServer.start({ flags: ["--password-threads", `${threads}`] });
+  const niceOf = (task: string) => {
+    const stat = Deno.readTextFileSync(`/proc/${server.pid}/task/${task}/stat`);
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[16]); // proc(5): field 19
+  };
+
+  const nice = Array.from(Deno.readDirSync(`/proc/${server.pid}/task`), ({ name }) => niceOf(name));
+
+  const main = niceOf(String(server.pid));
+  const behind = Math.max(main, 10);
+  if (main < behind) assertEquals(nice.filter((n) => n !== main), Array(threads).fill(behind));
+  else assert(nice.includes(behind), nice.join(" "));
+});
+
+// ── permissions ─────────────────────────────────────────────────────────────────────────────
+
+Deno.test("a node of a cluster may reach its listeners, MySQL and Redis, and no other host", () => {
+  const flags = ["--mysql", "mysql://u:p@db:3307/chat", "--redis", "redis://r", "--data", "/d"];
+  const invocation = readConfig(flags, () => undefined, 1);
+  assert(!invocation.help);
+
+  const granted = permissions(invocation.config);
+
+  const net = "127.0.0.1:6000,127.0.0.1:6080,unix:/d/admin-6000.sock,db:3307,r:6379";
+  assertEquals(granted.filter((flag) => flag.startsWith("--allow-net")), [`--allow-net=${net}`]);
+  assertEquals(granted.filter((flag) => /run|ffi|all$|import/.test(flag)), []);
+});
+
+Deno.test("a node reads and writes its data directory, talks where it has to, and nothing else", async () => {
+  await withDir(async (dir) => {
+    const outside = `${dir}/outside`;
+    await Deno.mkdir(`${dir}/data`);
+    await Deno.writeTextFile(outside, "secret");
+    await using server = await TestServer.start({ data: `${dir}/data` });
+    // What the node's process was started with, with another program in the place of the node.
+    const words = Deno.readTextFileSync(`/proc/${server.pid}/cmdline`).split("\0");
+    const main = words.findIndex((word) => word.endsWith("server/main.ts"));
+    assert(main > 0, words.join(" "));
+
+    const { stdout, stderr } = await new Deno.Command(words[0] ?? "", {
+      args: [
+        ...words.slice(1, main),
+        `${ROOT}tests/fixtures/permissions_probe.ts`,
+        ...[`${dir}/data`, outside, `${server.port}`],
+      ],
+      stdout: "piped",
+      stderr: "piped",
+    }).output();
+
+    const output = new TextDecoder().decode(stdout);
+    assertEquals(
+      output === "" ? new TextDecoder().decode(stderr) : JSON.parse(output),
+      [
+        "write in the data directory",
+        "read in the data directory",
+        "database in the data directory",
+      ],
+    );
+    assertEquals(await Deno.readTextFile(outside), "secret");
+  });
+});
+
+// ── passwords ───────────────────────────────────────────────────────────────────────────────
+
+Deno.test("a wrong password, an unknown user and a deleted one get the same answer", async () => {
+  await using server = await TestServer.start();
+  await using peer = await server.connect();
+  await using gone = await server.connect();
+  const id = await peer.register("alice");
+  const deleted = await gone.enter("gone");
+  await gone.ask({ msgid: MSGID.DELETE_ACCOUNT, password: PASSWORD });
+
+  const answers = [];
+  for (
+    const who of [
+      { id },
+      { name: "alice" },
+      { id: 4_000_000 },
+      { name: "nobody" },
+      {
+        id: deleted,
+      },
+      { name: "gone" },
+      { name: "deleted user" },
+    ]
+  ) {
+    const { req: _, ...answer } = await loginAs(peer, who, "wrong");
+    answers.push(JSON.stringify(answer));
+  }
+
+  assertEquals(new Set(answers).size, 1, answers.join("\n"));
+  assertMatch(answers[0] ?? "", /"errno":1/);
+});
+
+Deno.test("to check the password of nobody takes as long as that of somebody", async () => {
+  const port = argon2({ memoryKib: 4_096, passes: 2 });
+  const hash = await port.hash(PASSWORD);
+  const best = { known: Infinity, unknown: Infinity };
+  await port.verify("wrong", undefined);
+  for (let round = 0; round < 10; round++) {
+    for (const [kind, against] of [["known", hash], ["unknown", undefined]] as const) {
+      const began = performance.now();
+      assertEquals(await port.verify("wrong", against), false);
+      best[kind] = Math.min(best[kind], performance.now() - began);
+    }
+  }
+
+  const ratio = best.unknown / best.known;
+
+  assert(ratio > 0.7 && ratio < 1.4, `${best.unknown} ms and ${best.known} ms`);
+});
+
+Deno.test("--max-failures counts an account's failures together, by id and by name; the wait grows; others do not wait", async () => {
+  await using server = await TestServer.start({ flags: ["--max-failures", "3"] });
+  await using peer = await server.connect();
+  const id = await peer.register("alice");
+  const bob = await peer.register("bob");
+  for (const who of [{ id }, { name: "Alice" }, { name: "alice" }]) {
+    assertEquals((await loginAs(peer, who, "wrong")).errno, 1);
+  }
+
+  const waits: number[] = [];
+  for (const who of [{ id }, { name: "alice" }]) {
+    const { errno, retryAfterMs } = await loginAs(peer, who); // with the right password
+    assertEquals(errno, 7);
+    waits.push(Number(retryAfterMs));
+  }
+  assert(waits.every((ms) => ms > 0 && ms <= 1_000), `${waits}`);
+  for (let i = 0; i < 3; i++) assertEquals((await loginAs(peer, { name: "x" }, "y")).errno, 1);
+  assertEquals((await loginAs(peer, { name: "X" }, "y")).errno, 7, "nobody waits as well");
+
+  assertEquals((await loginAs(peer, { id: bob })).errno, 0);
+});
+
+Deno.test("--max-failures: an address that tries many accounts waits, a right password does not clear it", async () => {
+  const flags = ["--max-failures", "1", "--unlimited", "10.0.0.0/8"];
+  await using server = await TestServer.start({ flags });
+  await using peer = await server.connect();
+  const id = await peer.register("alice");
+  const answers = [];
+  for (let i = 0; i < 9; i++) {
+    answers.push((await loginAs(peer, { name: `account ${i}` }, "wrong")).errno);
+  }
+  await using other = await server.connect();
+  await other.login(id);
+  for (let i = 9; i < 12; i++) {
+    answers.push((await loginAs(peer, { name: `account ${i}` }, "wrong")).errno);
+  }
+
+  assertEquals(answers, [...Array<number>(10).fill(1), 7, 7]);
+});
+
+Deno.test("the wait after failed log-ins doubles up to a bound, and is forgotten in time", async () => {
+  const clock = new FakeClock();
+  const limits = { registrationsPerMinute: 0, failures: 3, exempt: () => true };
+  const guard = new Guard(clock, limits);
+  const guess = () => guard.receive({ type: "login", remote: "192.0.2.1", account: "alice" });
+  assertEquals([guess(), guess(), guess()], [0, 0, 0]);
+
+  const waits: number[] = [];
+  for (let i = 0; i < 10; i++) {
+    const wait = guess();
+    waits.push(wait);
+    await clock.advance(wait - 1);
+    assertEquals(guess(), 1);
+    await clock.advance(1);
+    assertEquals(guess(), 0);
+  }
+
+  assertEquals(waits.slice(0, 4), [1_000, 2_000, 4_000, 8_000]);
+  assertEquals(waits.slice(-2), [60_000, 60_000]);
+  await clock.advance(24 * 3_600_000);
+  assertEquals([guess(), guess(), guess(), guess()], [0, 0, 0, 1_000]);
+});
+
+Deno.test("--max-failures holds for guesses that come all at once", async () => {
+  await using server = await TestServer.start({ flags: ["--max-failures", "3"], workers: 2 });
+  await using peer = await server.connect();
+  const id = await peer.register("alice");
+  const peers = await Promise.all(Array.from({ length: 20 }, () => server.connect()));
+
+  const answers = await Promise.all(peers.map((each) => loginAs(each, { id }, "wrong")));
+
+  const count = (errno: number) => answers.filter((answer) => answer.errno === errno).length;
+  assertEquals([count(1), count(7)], [3, 17]);
+  for (const each of peers) await each[Symbol.asyncDispose]();
+});
+
+Deno.test("--password-cost: a stored hash of another cost is replaced at the next log-in", async () => {
+  await withDir(async (data) => {
+    const hashOf = async () => {
+      const store = await openSqlite(`${data}/chat.db`);
+      const hash = (await store.userById(1))?.hash ?? "";
+      await store.close();
+      return hash;
+    };
+    {
+      await using server = await TestServer.start({ data });
+      await using peer = await server.connect();
+      await peer.enter("alice");
+    }
+    assertMatch(await hashOf(), /^\$argon2id\$v=19\$m=64,t=1,p=1\$/);
+    {
+      await using server = await TestServer.start({ data, passwordCost: "128,2" });
+      await using peer = await server.connect();
+      assertEquals((await peer.login(1, "wrong")).errno, 1);
+      assertEquals((await peer.login(1)).errno, 0);
+      const began = performance.now();
+      while (!(await hashOf()).includes("m=128,t=2,")) {
+        assert(performance.now() - began < WAIT_MS, "the hash stays as it was");
+      }
+      await peer.ask({ msgid: MSGID.LOGOUT });
+      assertEquals((await peer.login(1)).errno, 0);
+    }
+  });
+});
+
+// ── tokens ──────────────────────────────────────────────────────────────────────────────────
+
+Deno.test("a resume token is good for its user and device until LOGOUT, and cannot be made up", async () => {
+  await using server = await TestServer.start();
+  await using peer = await server.connect();
+  const id = await peer.register("alice");
+  const { token } = await peer.login(id, PASSWORD, { device: "phone" });
+  await using other = await server.connect();
+
+  const forged = [
+    String(token).replace(/^\d+/, `${id + 1}`),
+    String(token).replace(/\.(\d+)\./, (_, expires) => `.${Number(expires) + 1}.`),
+    `${String(token).slice(0, -2)}AA`,
+    new TokenSigner(newTokenKey()).issue(id, Date.now() + 1e6).token,
+    "",
+    "....",
+  ];
+  for (const each of forged) {
+    const { errno } = await resume(other, each, { device: "phone" });
+    assert(errno === 1 || errno === 4, `${each}: ${errno}`);
+  }
+  for (const device of [{}, { device: "tablet" }]) {
+    assertEquals((await resume(other, token, device)).errno, 1);
+  }
+  assertEquals((await resume(other, token, { device: "phone" })).errno, 0);
+  assertEquals((await peer.expectBye()).errno, 2);
+  await other.ask({ msgid: MSGID.LOGOUT });
+  assertEquals((await resume(other, token, { device: "phone" })).errno, 1);
+});
+
+Deno.test("a token is void the moment it expires", () => {
+  const signer = new TokenSigner(newTokenKey());
+  const { token, tokenId } = signer.issue(7, 1_000);
+
+  assertEquals(signer.check(token, 999), { user: 7, tokenId, expires: 1_000 });
+  assertEquals(signer.check(token, 1_000), undefined);
+});
+
+Deno.test("CHANGE_PASSWORD needs the old one, ends all other tokens and keeps the one in use", async () => {
+  await using server = await TestServer.start();
+  await using peer = await server.connect();
+  await using other = await server.connect();
+  const id = await peer.register("alice");
+  const stolen = (await peer.login(id)).token;
+  assertEquals((await resume(other, stolen)).errno, 0);
+  await peer.expectBye();
+  await other.send({ msgid: MSGID.PING }); // its session ends with the connection, its token stays
+  await other[Symbol.asyncDispose]();
+  await using own = await server.connect();
+  let login = await own.login(id);
+  while (login.errno === 2) login = await own.login(id); // until the server has seen the end
+  const { token } = login;
+  const change = { msgid: MSGID.CHANGE_PASSWORD, old: PASSWORD, new: "battery staple" };
+
+  assertEquals(refusal(await own.ask({ ...change, old: "wrong" })).slice(0, 2), [MSGID.ERROR, 1]);
+  assertEquals((await own.ask(change)).msgid, MSGID.OK);
+
+  await using thief = await server.connect();
+  assertEquals((await resume(thief, stolen)).errno, 1);
+  assertEquals((await loginAs(thief, { id })).errno, 1);
+  assertEquals((await resume(thief, token)).errno, 0);
+  await thief.ask({ msgid: MSGID.LOGOUT });
+  assertEquals((await loginAs(thief, { id }, "battery staple")).errno, 0);
+});
+
+Deno.test("DELETE_ACCOUNT says OK and BYE; what was sent stays without the name, which is free", async () => {
+  await using server = await TestServer.start({ workers: 2 });
+  await using alice = await server.connect();
+  await using gone = await server.connect();
+  const a = await alice.enter("alice");
+  const g = await gone.register("gone");
+  const { token } = await gone.login(g);
+  await alice.ask({ msgid: MSGID.ADD_FRIEND, friendid: g });
+  const { groupid } = await gone.ask({ msgid: MSGID.CREATE_GROUP, groupname: "ours" });
+  await alice.ask({ msgid: MSGID.JOIN_GROUP, groupid });
+  const { mid } = await gone.chat(a, "last words");
+  const deletion = { msgid: MSGID.DELETE_ACCOUNT, password: "wrong" };
+  assertEquals((await gone.ask(deletion)).errno, 1);
+  await gone.fence();
+
+  assertEquals((await gone.ask({ ...deletion, password: PASSWORD })).msgid, MSGID.OK);
+  assertEquals((await gone.expectBye()).errno, 1);
+
+  await alice.expect(MSGID.PRESENCE, (m) => m.id === g && m.state === "offline");
+  const { messages } = await alice.ask({ msgid: MSGID.HISTORY, userid: g });
+  const rows = (messages as Received[]).map((m) => [m.mid, m.name, m.msg]);
+  assertEquals(rows, [[mid, "deleted user", "last words"]]);
+  const late = await alice.ask({ msgid: MSGID.ONE_CHAT, toid: g, cid: "late", msg: "?" });
+  assertEquals(refusal(late).slice(0, 2), [MSGID.ERROR, 5]);
+  await alice.ask({ msgid: MSGID.LOGOUT });
+  const { friends, groups } = await alice.login(a);
+  assertEquals(friends, []);
+  const [group] = groups as { users: { id: number }[] }[];
+  assertEquals(group?.users.map((user) => user.id), [a]);
+  await using next = await server.connect();
+  assertEquals((await resume(next, token)).errno, 1);
+  assert((await next.enter("gone")) !== g);
+});
+
+// ── names and secrets ───────────────────────────────────────────────────────────────────────
+
+Deno.test("a name has one form, and nothing in it that cannot be seen", async () => {
+  await using server = await TestServer.start();
+  await using peer = await server.connect();
+  const register = (name: string) =>
+    peer.ask({ msgid: MSGID.REGISTER, v: 2, name, password: PASSWORD });
+  const visible = ["Zoë", "李 雷", "أمل", "x\u0301", "a b", "O'Neil <3", "😀"];
+  for (const name of visible) {
+    const { errno, id } = await register(name);
+    assertEquals(errno, 0, JSON.stringify(name));
+    assertEquals((await register(name.normalize("NFD"))).errno, 1, JSON.stringify(name));
+    const ack = await loginAs(peer, { name: name.normalize("NFD") });
+    assertEquals([ack.id, ack.name], [id, name.normalize("NFC")]);
+    await peer.ask({ msgid: MSGID.LOGOUT });
+  }
+  const hidden = {
+    "NUL": 0,
+    "escape": 0x1b,
+    "soft hyphen": 0xad,
+    "no-break space": 0xa0,
+    "combining grapheme joiner": 0x34f,
+    "Arabic letter mark": 0x61c,
+    "Hangul choseong filler": 0x115f,
+    "Khmer inherent vowel": 0x17b4,
+    "Mongolian vowel separator": 0x180e,
+    "zero-width space": 0x200b,
+    "zero-width joiner": 0x200d,
+    "right-to-left override": 0x202e,
+    "word joiner": 0x2060,
+    "isolate": 0x2066,
+    "blank Braille cell": 0x2800,
+    "ideographic space": 0x3000,
+    "Hangul filler": 0x3164,
+    "private use": 0xe000,
+    "variation selector": 0xfe0f,
+    "byte order mark": 0xfeff,
+    "half-width Hangul filler": 0xffa0,
+    "musical begin beam": 0x1d173,
+    "tag": 0xe0061,
+    "variation selector 256": 0xe01ef,
+  };
+  for (const [what, code] of Object.entries(hidden)) {
+    const char = String.fromCodePoint(code);
+    for (const name of [char, `al${char}ice`]) {
+      assertEquals((await register(name)).errno, 4, what);
+    }
+  }
+  for (const name of [" a", "a ", " ", "\u0301x", "x".repeat(51)]) {
+    assertEquals((await register(name)).errno, 4, JSON.stringify(name));
+  }
+});
+
+Deno.test("neither passwords nor tokens nor hashes are ever logged", async () => {
+  const secrets = ["open sesame", "guessed wrong", "new and better"];
+  const [password = "", wrong = "", better = ""] = secrets;
+  await using server = await TestServer.start({ flags: ["--log-level", "debug"] });
+  await using peer = await server.connect();
+  const id = await peer.register("alice", password);
+  await peer.login(id, wrong);
+  const { token } = await peer.login(id, password);
+  await peer.ask({ msgid: MSGID.CHANGE_PASSWORD, old: password, new: better });
+  await using other = await server.connect();
+  await resume(other, token);
+  await resume(other, `${token}x`);
+  await other.sendText(
+    `{"msgid":1,"v":2,"id":"x","password":"${better}"}\n{"password":"${better}",}\n`,
+  );
+  server.signal("SIGUSR2"); // a worker dies with its sessions in hand, and another rebuilds them
+  await server.line(/thread died/);
+  await other.fence();
+  await server.stop();
+
+  const text = server.lines.join("\n");
+  for (const secret of [...secrets, String(token), "$argon2id"]) {
+    assert(!text.includes(secret), `${secret} in:\n${text}`);
+  }
+  assertMatch(text, /"conn"/);
+});
