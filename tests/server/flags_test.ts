@@ -12,7 +12,7 @@ import { ROOT, TestPeer, TestServer } from "../support/server_harness.ts";
 import { until } from "../support/until.ts";
 
 interface Proof {
-  /** Test file, without `_test.ts`. */
+  /** Test file below tests/, without `_test.ts`. */
   readonly file: string;
   /** How the test's name begins. */
   readonly name: string;
@@ -20,24 +20,24 @@ interface Proof {
   readonly sets?: string;
 }
 
-const limits = (name: string): Proof => ({ file: "limits", name });
+const limits = (name: string): Proof => ({ file: "server/limits", name });
 
 /** The test of each flag; a new flag does not compile without a row. */
 const PROOFS: Record<(typeof FLAGS)[number]["name"], Proof> = {
-  "host": { file: "flags", name: "--host: a node listens" },
-  "port": { file: "lifecycle", name: "a node that cannot start says in one line" },
-  "http-port": { file: "lifecycle", name: "a node that cannot start says in one line" },
-  "data": { file: "startup", name: "a second node on one data directory" },
-  "mysql": { file: "startup", name: "a locked database, and MySQL or Redis" },
-  "redis": { file: "startup", name: "a locked database, and MySQL or Redis" },
-  "workers": { file: "observability", name: "metrics count what was done", sets: "{ workers }" },
-  "password-cost": { file: "security", name: "--password-cost: a stored", sets: "passwordCost:" },
-  "password-threads": { file: "security", name: "--password-threads: so many" },
-  "heartbeat": { file: "lifecycle", name: "a silent v2 peer gets a PING" },
-  "tls-cert": { file: "security", name: "--tls-cert and --tls-key" },
-  "tls-key": { file: "security", name: "--tls-cert and --tls-key" },
-  "proxy-protocol": { file: "proxied_node", name: "a node takes the client's address" },
-  "trusted-proxies": { file: "proxied_node", name: "a header of anybody else is not believed" },
+  "host": { file: "server/flags", name: "--host: a node listens" },
+  "port": { file: "protocol/lifecycle", name: "a node that cannot start says in one line" },
+  "http-port": { file: "protocol/lifecycle", name: "a node that cannot start says in one line" },
+  "data": { file: "server/startup", name: "a second node on one data directory" },
+  "mysql": { file: "server/startup", name: "a locked database, and MySQL or Redis" },
+  "redis": { file: "server/startup", name: "a locked database, and MySQL or Redis" },
+  "workers": { file: "server/observability", name: "metrics count what was done", sets: "{ workers }" },
+  "password-cost": { file: "server/security", name: "--password-cost: a stored", sets: "passwordCost:" },
+  "password-threads": { file: "server/security", name: "--password-threads: so many" },
+  "heartbeat": { file: "protocol/lifecycle", name: "a silent v2 peer gets a PING" },
+  "tls-cert": { file: "server/security", name: "--tls-cert and --tls-key" },
+  "tls-key": { file: "server/security", name: "--tls-cert and --tls-key" },
+  "proxy-protocol": { file: "server/proxied_node", name: "a node takes the client's address" },
+  "trusted-proxies": { file: "server/proxied_node", name: "a header of anybody else is not believed" },
   "max-connections": limits("--max-connections: one more is refused"),
   "max-per-address": limits("--max-per-address and --unlimited"),
   "max-waiting": limits("--max-waiting: strangers cannot keep users out"),
@@ -46,7 +46,7 @@ const PROOFS: Record<(typeof FLAGS)[number]["name"], Proof> = {
   "max-frame-kib": limits("--max-frame-kib: a frame of that size"),
   "max-unfinished": limits("--max-unfinished: who has so much in hand"),
   "max-registrations": limits("--max-registrations: an address registers so many"),
-  "max-failures": { file: "security", name: "--max-failures counts an account's failures" },
+  "max-failures": { file: "server/security", name: "--max-failures counts an account's failures" },
   "max-password-queue": limits("--max-password-queue: more log-ins"),
   "unlimited": limits("--max-per-address and --unlimited"),
   "max-queued-kib": limits("--max-queued-kib: who asks and does not read"),
@@ -54,10 +54,10 @@ const PROOFS: Record<(typeof FLAGS)[number]["name"], Proof> = {
   "max-pending": limits("--max-pending: a full mailbox refuses"),
   "max-group": limits("--max-group and --max-friends"),
   "max-friends": limits("--max-group and --max-friends"),
-  "history-days": { file: "flags", name: "--history-days: a node removes" },
-  "drain-seconds": { file: "flags", name: "--drain-seconds: clients are told over" },
-  "trace-one-in": { file: "tracing", name: "one message between two workers is one trace" },
-  "log-level": { file: "flags", name: "--log-level: what is less severe" },
+  "history-days": { file: "server/flags", name: "--history-days: a node removes" },
+  "drain-seconds": { file: "server/flags", name: "--drain-seconds: clients are told over" },
+  "trace-one-in": { file: "actors/tracing", name: "one message between two workers is one trace" },
+  "log-level": { file: "server/flags", name: "--log-level: what is less severe" },
 };
 
 Deno.test("every flag is in the README's table and has a test that sets it", async () => {
