@@ -62,3 +62,21 @@ Deno.test("docs/architecture.md gives a reason for every dependency", async () =
     assert(reasons.has(name), `no reason for ${name}`);
   }
 });
+
+Deno.test("docs/architecture.md says of every source folder what it is", async () => {
+  const told = new Set(rows(await read("docs/architecture.md")).map(([name]) => name));
+
+  for (const top of ["server", "actors", "client"]) {
+    for await (const folder of sourceFolders(top)) assert(told.has(folder), `no line on ${folder}`);
+  }
+});
+
+/** Folders that hold modules, from `folder` down. */
+async function* sourceFolders(folder: string): AsyncGenerator<string> {
+  let holdsModules = false;
+  for await (const entry of Deno.readDir(`${ROOT}${folder}`)) {
+    if (entry.isDirectory) yield* sourceFolders(`${folder}/${entry.name}`);
+    else holdsModules ||= entry.name.endsWith(".ts");
+  }
+  if (holdsModules) yield folder;
+}
