@@ -19,6 +19,7 @@ import {
   Pong,
   RecvAck,
   Register,
+  RemoveFriend,
   Resume,
   Typing,
 } from "@chat/wire/messages.ts";
@@ -32,7 +33,7 @@ import {
   recvAck,
   typing,
 } from "./chat.ts";
-import { addFriend, createGroup, joinGroup } from "./contacts.ts";
+import { addFriend, createGroup, joinGroup, removeFriend } from "./contacts.ts";
 import { entry, type HandlerEntry } from "./types.ts";
 
 const both: [number, HandlerEntry][] = [
@@ -68,6 +69,7 @@ export const HANDLERS: Readonly<Record<1 | 2, ReadonlyMap<number, HandlerEntry>>
     [MSGID.ONE_CHAT, entry("loggedIn", OneChatV2, oneChatV2)],
     [MSGID.GROUP_CHAT, entry("loggedIn", GroupChatV2, groupChatV2)],
     [MSGID.RECV_ACK, entry("loggedIn", RecvAck, recvAck)],
+    [MSGID.REMOVE_FRIEND, entry("loggedIn", RemoveFriend, removeFriend)],
     [MSGID.HISTORY, entry("loggedIn", History, history)],
     [MSGID.TYPING, entry("loggedIn", Typing, typing)],
     [MSGID.CHANGE_PASSWORD, entry("loggedIn", ChangePassword, changePassword)],

@@ -57,14 +57,17 @@ export class PresenceWatch {
     for (const user of session.watching) this.#tell(session, user, this.#isOnline(user));
   }
 
-  /** Tells `session` nothing more. */
-  unwatch(session: Session): void {
-    for (const user of session.watching) {
+  /** Tells `session` nothing more of `user`; of nobody when that is undefined. */
+  unwatch(session: Session, only?: UserId): void {
+    const leaving = only === undefined
+      ? session.watching
+      : session.watching.filter((user) => user === only);
+    for (const user of leaving) {
       const watchers = this.#watchers.get(user);
       watchers?.delete(session);
       if (watchers?.size === 0) this.#watchers.delete(user);
     }
-    session.watching = [];
+    session.watching = only === undefined ? [] : session.watching.filter((user) => user !== only);
   }
 
   /** A user came or went. */

@@ -55,6 +55,13 @@ export function ofSession(old: Directory, session: Session): Directory {
   return { people, rooms };
 }
 
+/** Without a friend; a fellow member is still known. */
+export function withoutFriend(old: Directory, id: number): Directory {
+  const person = old.people.get(id);
+  if (person === undefined) return old;
+  return { ...old, people: new Map(old.people).set(id, { ...person, friend: false }) };
+}
+
 /** With a new friend. */
 export function withFriend(old: Directory, friend: Friend): Directory {
   return { ...old, people: new Map(old.people).set(friend.id, personOf(friend, true)) };

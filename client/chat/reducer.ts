@@ -5,7 +5,15 @@
  */
 
 import { NO_MARK, whenLeft, withPage } from "./conversation.ts";
-import { EMPTY, keyOf, ofSession, targetOfKey, withFriend, withGroup } from "./directory.ts";
+import {
+  EMPTY,
+  keyOf,
+  ofSession,
+  targetOfKey,
+  withFriend,
+  withGroup,
+  withoutFriend,
+} from "./directory.ts";
 import { onEvent } from "./event_reducer.ts";
 import type { ClientEvent, Friend, Group, Message, Target } from "../library/events.ts";
 import { insertLine, messageLine, type NewLine } from "./lines.ts";
@@ -66,6 +74,7 @@ export type Action =
     readonly now: number;
   }
   | { readonly type: "friend"; readonly friend: Friend }
+  | { readonly type: "unfriended"; readonly id: number }
   | { readonly type: "group"; readonly group: Group }
   | { readonly type: "focus"; readonly focused: boolean }
   | { readonly type: "scrolled"; readonly atBottom: boolean }
@@ -103,6 +112,8 @@ export function reduce(state: State, action: Action): State {
       }));
     case "notice":
       return withNotice(state, action);
+    case "unfriended":
+      return { ...state, directory: withoutFriend(state.directory, action.id) };
     case "friend":
       return { ...state, directory: withFriend(state.directory, action.friend) };
     case "group":

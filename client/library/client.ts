@@ -176,6 +176,15 @@ export class Client implements AsyncIterable<ClientEvent> {
   }
 
   /**
+   * Takes somebody off the list of friends, by id or name. Doing it twice changes nothing.
+   *
+   * @throws {RequestError} errno 5: no such user.
+   */
+  async removeFriend(who: number | string): Promise<Friend> {
+    return await this.#calls.removeFriend(who);
+  }
+
+  /**
    * Makes a group and joins it as its creator.
    *
    * @throws {RequestError} errno 1: the name is taken.

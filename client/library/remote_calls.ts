@@ -65,6 +65,14 @@ export class RemoteCalls {
     throw unexpected("ADD_FRIEND", answer);
   }
 
+  /** REMOVE_FRIEND, by id or name. */
+  async removeFriend(who: number | string): Promise<Friend> {
+    const message = typeof who === "number" ? { friendid: who } : { name: nfc(who) };
+    const answer = await this.#request({ msgid: MSGID.REMOVE_FRIEND, ...message }, true);
+    if (answer.msgid === MSGID.OK && answer.friend !== undefined) return answer.friend;
+    throw unexpected("REMOVE_FRIEND", answer);
+  }
+
   /** CREATE_GROUP. */
   async createGroup(groupname: string, groupdesc: string): Promise<Group> {
     const message = { msgid: MSGID.CREATE_GROUP, groupname: nfc(groupname), groupdesc };

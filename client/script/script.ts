@@ -164,6 +164,11 @@ export class Script {
         contacts.befriended(friend);
         return { friend };
       }
+      case "remove": {
+        const friend = await client.removeFriend(idOrName(invocation.args.person, "@"));
+        contacts.unfriended(friend.id);
+        return { friend };
+      }
       case "create": {
         const group = await client.createGroup(invocation.args.name, invocation.args.desc ?? "");
         contacts.joined(group);

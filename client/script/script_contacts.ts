@@ -12,6 +12,7 @@ import {
   resolve,
   withFriend,
   withGroup,
+  withoutFriend,
   withPresence,
   withSender,
 } from "../chat/directory.ts";
@@ -55,6 +56,11 @@ export class ScriptContacts {
       }
       default:
     }
+  }
+
+  /** Somebody is no friend any more. */
+  unfriended(id: number): void {
+    this.#directory = withoutFriend(this.#directory, id);
   }
 
   /** A friend was added. */

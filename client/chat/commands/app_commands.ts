@@ -110,6 +110,12 @@ export class AppCommands {
         this.#autosave.soon();
         return this.#model.notice(`${safeLine(friend.name)} is a friend now, and ${friend.state}.`);
       }
+      case "remove": {
+        const person = await client.removeFriend(idOrName(invocation.args.person, "@"));
+        this.#model.dispatch({ type: "unfriended", id: person.id });
+        this.#autosave.soon();
+        return this.#model.notice(`${safeLine(person.name)} is no friend any more.`);
+      }
       case "create": {
         const group = await client.createGroup(invocation.args.name, invocation.args.desc ?? "");
         this.#model.dispatch({ type: "group", group });

@@ -63,6 +63,11 @@ export const COMMANDS = {
     aliases: ["addfriend"],
     classic: "addfriend",
   },
+  remove: {
+    args: [{ name: "person", kind: "person" }],
+    help: "take somebody off the list of friends",
+    aliases: ["unfriend"],
+  },
   create: {
     args: [{ name: "name", kind: "word" }, { name: "desc", kind: "rest", optional: true }],
     help: "make a group",
