@@ -5,6 +5,8 @@
 
 import { FlagError, flagHelp, parseFlags } from "./flags.ts";
 import { OutboxInUse } from "./library/errors.ts";
+import { asker } from "./terminal/input/prompt.ts";
+import { TerminalInput } from "./terminal/input/terminal_input.ts";
 import { runInteractive } from "./terminal/interactive.ts";
 import { ProfileError } from "./profile/profile.ts";
 import { runScript } from "./script/run_script.ts";
@@ -19,6 +21,17 @@ function env(name: string): string | undefined {
   }
 }
 
+/** Asks for a secret without touching stdout, which belongs to the script. */
+async function askOnStderr(question: string): Promise<string | undefined> {
+  // Byte by byte: what follows the answer are commands, and not its to take.
+  const input = new TerminalInput(1);
+  const encoder = new TextEncoder();
+  const ask = asker(input, (text) => Deno.stderr.writeSync(encoder.encode(text)));
+  const answer = await ask(question, { secret: true });
+  input.raw(false);
+  return answer;
+}
+
 async function main(): Promise<number> {
   const flags = parseFlags(Deno.args, env);
   if (flags.help) {
@@ -26,7 +39,7 @@ async function main(): Promise<number> {
     return 0;
   }
   const isScript = flags.json || flags.exec !== undefined || !Deno.stdin.isTerminal();
-  return isScript ? await runScript(flags, env) : await runInteractive(flags, env);
+  return isScript ? await runScript(flags, env, askOnStderr) : await runInteractive(flags, env);
 }
 
 try {

@@ -1,12 +1,11 @@
 /** `deno task serve`: reads the settings, starts one node, stops it on SIGTERM or SIGINT. */
 
 import { createLocalBus } from "../actors/adapters/local_bus.ts";
-import { socketPath } from "./admin/protocol.ts";
 import { AdminSocket } from "./admin/socket.ts";
 import { type Config, type Invocation, readConfig } from "./settings/config.ts";
 import { ConfigError } from "./settings/flag_values.ts";
 import { helpText } from "./settings/flags.ts";
-import { takeDataDir } from "./settings/data_dir.ts";
+import { socketPath, takeDataDir } from "./settings/data_dir.ts";
 import { serveHttp } from "./observe/http.ts";
 import { createLog, type Log, type ProgramLog } from "./observe/log.ts";
 import { type ChatNode, startNode } from "./node.ts";

@@ -20,7 +20,7 @@ import { Gateway } from "./sockets/gateway.ts";
 import { InlineSessions } from "./threads/inline.ts";
 import type { ProgramLog } from "./observe/log.ts";
 import { type MeteredThread, Metrics } from "./observe/metrics.ts";
-import { meterNode } from "./observe/node_meter.ts";
+import { meterNode } from "./node_meter.ts";
 import {
   passwordThreadName,
   passwordThreadsOf,

@@ -11,7 +11,7 @@ import type { HybridClock } from "../hlc.ts";
 import type { Turn } from "../runtime/mailbox.ts";
 import type { SessionMeters } from "../observe/meter.ts";
 import type { Clock, Message, NodeId, PasswordPort, UserId } from "../ports.ts";
-import type { PresenceWatch } from "../worker/presence.ts";
+import type { PresenceWatch } from "../sessions/presence.ts";
 import type { RegistryMessage } from "../routing/registry.ts";
 import type { Replica } from "../routing/replica.ts";
 import type { Router } from "../routing/router.ts";
@@ -52,7 +52,7 @@ export interface Host {
   readonly clock: Clock;
   readonly hlc: HybridClock;
   readonly settings: SessionSettings;
-  readonly store: StoreClient;
+  readonly store: StoreClient<Session>;
   readonly router: Router;
   readonly replica: Replica;
   readonly groups: GroupCache;

@@ -3,9 +3,6 @@
  * The main thread replays the others to a new worker when this one dies. Numbers only.
  */
 
-/** Most frames of one session that wait for its turn. The main thread stops reading well before. */
-export const MAX_FRAMES = 4_096;
-
 /** See the module's header. */
 export class OpenFrames {
   #handled = 0;

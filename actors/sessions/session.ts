@@ -9,10 +9,11 @@
  * `push_order.ts` what follows, and `push_window.ts` whether there is room.
  */
 
+import { MAX_FRAMES } from "@chat/wire/limits.ts";
 import type { Delivery } from "./delivery.ts";
 import type { SessionMemo } from "../runtime/lane.ts";
 import { Mailbox, type Turn } from "../runtime/mailbox.ts";
-import { MAX_FRAMES, OpenFrames } from "./open_frames.ts";
+import { OpenFrames } from "./open_frames.ts";
 import type { GroupId, Message, Mid, UserId } from "../ports.ts";
 import { PushOrder } from "./push_order.ts";
 import { PushWindow, type ReceiptOutlet } from "./push_window.ts";

@@ -8,7 +8,6 @@ import { ChatError } from "@chat/wire/errors.ts";
 import type { ThreadId } from "../runtime/link.ts";
 import type { Message, Mid, UserId } from "../ports.ts";
 import type { ActorSystem, Ref } from "../runtime/runtime.ts";
-import type { Session } from "../sessions/session.ts";
 import {
   type Outcomes,
   packRow,
@@ -30,9 +29,9 @@ const RECEIPTS_MS = 5;
 /** So many do not wait. */
 const MAX_HELD_RECEIPTS = 512;
 
-/** An append whose outcome is awaited. */
-export interface Submission {
-  readonly session: Session;
+/** An append whose outcome is awaited; `S` is whoever sent it, told apart by identity alone. */
+export interface Submission<S extends object> {
+  readonly session: S;
   readonly seq: number;
   /** The client's `req`, echoed in the answer. */
   readonly req: string | number | undefined;
@@ -47,14 +46,14 @@ export interface Submission {
 export type Outcome = { readonly status: "stored" } | RefusedOutcome;
 
 /** See the module's header. */
-export class StoreClient {
+export class StoreClient<S extends object> {
   readonly #system: ActorSystem;
   readonly #store: Ref<StoreMessage>;
   readonly #run = crypto.randomUUID();
-  readonly #onOutcome: (submission: Submission, outcome: Outcome) => void;
-  readonly #onLate: (submission: Submission, user: UserId) => void;
+  readonly #onOutcome: (submission: Submission<S>, outcome: Outcome) => void;
+  readonly #onLate: (submission: Submission<S>, user: UserId) => void;
   readonly #later: (fn: () => void) => void;
-  readonly #waiting = new Map<number, Submission>();
+  readonly #waiting = new Map<number, Submission<S>>();
   #roomless: { readonly limit: number; readonly resolve: () => void }[] = [];
   #calls = 0;
   #callers: (() => void)[] = [];
@@ -64,7 +63,7 @@ export class StoreClient {
    * Sessions that had appends on the way when the generation rose: what became of those is not known
    * yet, and what follows them goes under the generation before, so that it is refused if they are.
    */
-  readonly #doubtful = new Map<Session, Doubt>();
+  readonly #doubtful = new Map<S, Doubt>();
   #rowsGeneration = 0;
   #rows: (string | number)[] = [];
   #urgent = false;
@@ -78,8 +77,8 @@ export class StoreClient {
     system: ActorSystem,
     storeThread: ThreadId,
     later: (fn: () => void) => void,
-    onOutcome: (submission: Submission, outcome: Outcome) => void,
-    onLate: (submission: Submission, user: UserId) => void,
+    onOutcome: (submission: Submission<S>, outcome: Outcome) => void,
+    onLate: (submission: Submission<S>, user: UserId) => void,
   ) {
     this.#system = system;
     this.#store = system.ref<StoreMessage>(storeThread, "store");
@@ -123,7 +122,7 @@ export class StoreClient {
   }
 
   /** Hands a message over with this turn's batch. */
-  append(submission: Submission): void {
+  append(submission: Submission<S>): void {
     let generation = this.#generation;
     if (this.#doubtful.size > 0) {
       const doubt = this.#doubtful.get(submission.session);

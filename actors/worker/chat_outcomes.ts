@@ -13,7 +13,7 @@ import type { Session } from "../sessions/session.ts";
 import type { Outcome, Submission } from "../store/store_client.ts";
 
 /** Answers the sender of a chat that the store has decided on. */
-export function answerOutcome(submission: Submission, outcome: Outcome, host: Host): void {
+export function answerOutcome(submission: Submission<Session>, outcome: Outcome, host: Host): void {
   const { session, seq, message } = submission;
   switch (outcome.status) {
     case "stored":
@@ -53,7 +53,7 @@ function hint({ from, toid, groupid }: Message, host: Host): void {
 }
 
 function acknowledge(
-  { session, req, message }: Submission,
+  { session, req, message }: Submission<Session>,
   mid: Mid,
   ts: number,
   host: Host,
@@ -80,7 +80,11 @@ function observeFirst(session: Session, message: Message, mid: Mid, host: Host):
   if (last !== undefined && (mid > last || last === message.mid)) session.sent.stamped(key, mid);
 }
 
-function refuseChat({ session, req, message }: Submission, error: ChatError, host: Host): void {
+function refuseChat(
+  { session, req, message }: Submission<Session>,
+  error: ChatError,
+  host: Host,
+): void {
   const cid = session.v === 2 ? message.cid : undefined;
   refuse(session, { msgid: MSGID.ONE_CHAT, cid, req }, error, host);
 }

@@ -25,7 +25,7 @@ import { OutLaneWriter } from "./out_lane.ts";
 import { ParcelInbox } from "./envelope_inbox.ts";
 import { passwordClient, type PasswordMessage } from "../accounts/passwords.ts";
 import type { Clock, Message, Mid, PasswordPort, UserId } from "../ports.ts";
-import { PresenceWatch } from "./presence.ts";
+import { PresenceWatch } from "../sessions/presence.ts";
 import { pull } from "./pull.ts";
 import { RebuiltSessions } from "./rebuilt_sessions.ts";
 import type { RegistryMessage, SessionCommand } from "../routing/registry.ts";
@@ -82,7 +82,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   readonly clock: Clock;
   readonly hlc: HybridClock;
   readonly settings: SessionSettings;
-  readonly store: StoreClient;
+  readonly store: StoreClient<Session>;
   readonly router: Router;
   readonly replica: Replica;
   readonly groups: GroupCache;
@@ -399,7 +399,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     random: () => this.#system.random(),
   };
 
-  #settled(submission: Submission, outcome: Outcome): void {
+  #settled(submission: Submission<Session>, outcome: Outcome): void {
     const { session, seq, message } = submission;
     if (session.frames.finish(seq) && !session.closed) this.#out.touch(session);
     if (session.closed || session.user !== message.from) return;

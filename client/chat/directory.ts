@@ -3,7 +3,7 @@
  */
 
 import type { Friend, Group, Session, Target } from "../library/events.ts";
-import { safeLine } from "../terminal/screen/text.ts";
+import { safeLine } from "./safe_text.ts";
 
 /** Somebody the user has met: a friend, a fellow member, or the sender of a message. */
 export interface Person {

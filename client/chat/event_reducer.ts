@@ -26,7 +26,7 @@ import {
   update,
   withNotice,
 } from "./state.ts";
-import { safe } from "../terminal/screen/text.ts";
+import { safe } from "./safe_text.ts";
 
 /** How long a TYPING counts, in ms. */
 const TYPING_MS = 6_000;

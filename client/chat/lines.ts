@@ -6,7 +6,7 @@
  */
 
 import type { Message } from "../library/events.ts";
-import { safe, safeLine } from "../terminal/screen/text.ts";
+import { safe, safeLine } from "./safe_text.ts";
 
 /** How far a message of one's own has come. */
 export type Mark = "queued" | "sent" | "delivered" | "failed";

@@ -6,15 +6,14 @@
  * come or failed.
  */
 
-import type { AppView } from "../terminal/app_view.ts";
-import type { Autosave } from "../profile/autosave.ts";
+import type { AppView, Kept } from "./app_view.ts";
 import type { Client } from "../library/client.ts";
 import type { Clock } from "../library/clock.ts";
 import { oldestMid } from "./conversation.ts";
 import { targetOfKey } from "./directory.ts";
 import type { Target } from "../library/events.ts";
 import { type Action, reduce } from "./reducer.ts";
-import { inWords } from "../script/script_output.ts";
+import { inWords } from "./event_json.ts";
 import { currentOf, INITIAL, type State } from "./state.ts";
 
 /** Messages in a page of history. */
@@ -26,7 +25,7 @@ export interface ModelOptions {
   readonly clock: Clock;
   readonly view: AppView;
   /** Remembers which conversations are open. */
-  readonly autosave: Autosave;
+  readonly autosave: Kept;
 }
 
 /** The state of one run. */
@@ -34,7 +33,7 @@ export class Model {
   readonly #client: Client;
   readonly #clock: Clock;
   readonly #view: AppView;
-  readonly #autosave: Autosave;
+  readonly #autosave: Kept;
   #state: State = INITIAL;
 
   constructor({ client, clock, view, autosave }: ModelOptions) {

@@ -28,7 +28,7 @@ import {
   update,
   withNotice,
 } from "./state.ts";
-import { safe } from "../terminal/screen/text.ts";
+import { safe } from "./safe_text.ts";
 
 /** Something that changes the state. Times are epoch ms. */
 export type Action =

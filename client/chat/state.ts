@@ -11,7 +11,7 @@ import { type Conversation, fresh, KEEP_LINES } from "./conversation.ts";
 import { type Directory, EMPTY, keyOf } from "./directory.ts";
 import type { ConnectionState, Target } from "../library/events.ts";
 import { insertLine, type Line, type NewLine } from "./lines.ts";
-import { safe } from "../terminal/screen/text.ts";
+import { safe } from "./safe_text.ts";
 
 /** How it stands with the server. */
 export interface Link {

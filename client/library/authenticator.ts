@@ -10,7 +10,7 @@
 import { type LoginAck, MSGID, type Want } from "@chat/wire/messages.ts";
 import { ConnectionLost, RequestError } from "./errors.ts";
 import type { Requests } from "./requests.ts";
-import type { Socket } from "../transport/socket.ts";
+import type { Socket } from "./transport.ts";
 
 /** A name or an id, and its password. */
 export type Login =

@@ -20,7 +20,7 @@ import {
   type Session,
   type Target,
 } from "./events.ts";
-import type { Journal } from "../transport/journal.ts";
+import type { Dial, OutboxStore } from "./transport.ts";
 import { type ClientOptions, type HistoryPage, type Queued, settingsOf } from "./options.ts";
 import type { Outgoing } from "./outbox.ts";
 import { Patience } from "./retry.ts";
@@ -41,12 +41,17 @@ export class Client implements AsyncIterable<ClientEvent> {
   #closed = false;
 
   /** Use {@linkcode connect}. */
-  constructor(options: ClientOptions, journal: Journal | undefined, waiting: Outgoing[]) {
+  constructor(
+    options: ClientOptions,
+    dial: Dial,
+    journal: OutboxStore | undefined,
+    waiting: Outgoing[],
+  ) {
     const settings = settingsOf(options);
     this.#resume = options.resume;
     this.#events = new EventQueue(options.onEvent);
     this.#patience = new Patience(settings.clock, settings.requestTimeoutMs);
-    this.#connection = new Connection({ ...settings, seen: () => this.#user.seen }, {
+    this.#connection = new Connection({ ...settings, dial, seen: () => this.#user.seen }, {
       onState: (state, reason, retryInMs) => this.#onState(state, reason, retryInMs),
       onOnline: (ack, resumed) => this.#user.online(ack, resumed),
       onOffline: () => this.#user.offline(),

@@ -17,12 +17,13 @@ import type { ConnectionState } from "./events.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { type Ended, Reconnects } from "./reconnects.ts";
 import { Requests } from "./requests.ts";
-import { type Address, dial, Socket } from "../transport/socket.ts";
+import type { Address, Dial, Dialled, Socket } from "./transport.ts";
 import { SocketSlot } from "./socket_slot.ts";
 
 /** Settings of a {@linkcode Connection}. */
 export interface ConnectionOptions extends AuthenticatorOptions {
   readonly address: Address;
+  readonly dial: Dial;
   readonly clock: Clock;
   readonly connectTimeoutMs: number;
   /** An outage longer than this ends the retries. */
@@ -206,20 +207,20 @@ export class Connection {
 
   /** One connection from dial to close. */
   async #once(): Promise<Ended> {
-    let conn: Deno.Conn;
+    let dialled: Dialled;
     try {
-      const { address, connectTimeoutMs } = this.#options;
-      conn = await dial(address, connectTimeoutMs, this.#closing.signal);
+      const { address, connectTimeoutMs, dial } = this.#options;
+      dialled = await dial(address, connectTimeoutMs, this.#closing.signal);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       this.#slot.fail(reason);
       return { reason, final: false };
     }
     if (this.#closing.signal.aborted) {
-      conn.close();
+      dialled.close();
       return { reason: "", final: true };
     }
-    const socket = this.#adopt(conn);
+    const socket = this.#adopt(dialled);
     if (this.canComeBack) {
       const outcome = await this.#authenticator.signIn(socket);
       if (outcome !== "online") {
@@ -239,8 +240,8 @@ export class Connection {
     return this.#reconnects.closed(await this.#slot.closed);
   }
 
-  #adopt(conn: Deno.Conn): Socket {
-    const socket = new Socket(conn, {
+  #adopt(dialled: Dialled): Socket {
+    const socket = dialled.open({
       onMessage: (message) => this.#receive(message),
       onMalformed: (why) => this.#handlers.onMalformed(why),
       onClose: (reason) => this.#lost(reason),

@@ -7,7 +7,7 @@
 
 import { MSGID } from "@chat/wire/messages.ts";
 import type { Clock } from "./clock.ts";
-import type { Socket } from "../transport/socket.ts";
+import type { Socket } from "./transport.ts";
 
 /** Heartbeat in seconds when the server names none. */
 const DEFAULT_HEARTBEAT_S = 30;

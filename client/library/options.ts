@@ -6,7 +6,7 @@
 import type { Want } from "@chat/wire/messages.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { ClientEvent, Message } from "./events.ts";
-import type { Address } from "../transport/socket.ts";
+import type { Address } from "./transport.ts";
 
 /** How to make a client. */
 export interface ClientOptions {

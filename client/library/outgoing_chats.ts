@@ -13,7 +13,7 @@ import { Composer } from "./compose.ts";
 import type { Connection } from "./connection.ts";
 import { RequestError } from "./errors.ts";
 import type { ClientEvent, Target } from "./events.ts";
-import type { Journal } from "../transport/journal.ts";
+import type { OutboxStore } from "./transport.ts";
 import type { Queued, Sent } from "./options.ts";
 import { Outbox, type Outgoing, targetOf } from "./outbox.ts";
 import { QueuedChats } from "./queued_chats.ts";
@@ -30,7 +30,7 @@ export interface OutgoingChatsOptions {
   readonly connection: Connection;
   readonly context: CausalContext;
   /** The outbox file, if there is one. */
-  readonly journal: Journal | undefined;
+  readonly journal: OutboxStore | undefined;
   /** Chats of an earlier run, in order. */
   readonly waiting: readonly Outgoing[];
   readonly maxEntries: number;

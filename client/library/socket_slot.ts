@@ -7,7 +7,7 @@
  */
 
 import { ConnectionLost } from "./errors.ts";
-import type { Socket } from "../transport/socket.ts";
+import type { Socket } from "./transport.ts";
 
 /** Where the socket of one client is. */
 export class SocketSlot {

@@ -14,7 +14,7 @@ import type { Connection } from "./connection.ts";
 import { RequestError } from "./errors.ts";
 import type { ClientEvent, Session, Target } from "./events.ts";
 import { Inbox } from "./inbox.ts";
-import type { Journal } from "../transport/journal.ts";
+import type { OutboxStore } from "./transport.ts";
 import type { Queued } from "./options.ts";
 import type { Outgoing } from "./outbox.ts";
 import { OutgoingChats } from "./outgoing_chats.ts";
@@ -24,7 +24,7 @@ export interface UserOptions {
   readonly clock: Clock;
   readonly connection: Connection;
   /** The outbox file, if there is one. */
-  readonly journal: Journal | undefined;
+  readonly journal: OutboxStore | undefined;
   /** Chats of an earlier run, in order. */
   readonly waiting: readonly Outgoing[];
   /** Most chats waiting. */

@@ -8,8 +8,8 @@
 
 import { join } from "@std/path";
 import { z } from "zod";
-import { parseJson } from "./json.ts";
-import { replaceFile } from "./whole_file.ts";
+import { parseJson } from "../files/json.ts";
+import { replaceFile } from "../files/whole_file.ts";
 
 const Stored = z.object({
   version: z.literal(1),

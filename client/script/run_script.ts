@@ -8,28 +8,30 @@ import { connect } from "../transport/connect.ts";
 import { RequestError } from "../library/errors.ts";
 import type { ClientEvent, Session } from "../library/events.ts";
 import type { Flags } from "../flags.ts";
-import { asker } from "../terminal/input/prompt.ts";
 import { configDirectory, Profile, type ProfileData, withoutToken } from "../profile/profile.ts";
 import { freshProfile } from "../profile/fresh_profile.ts";
 import { Script } from "./script.ts";
-import { inWords } from "./script_output.ts";
+import { inWords } from "../chat/event_json.ts";
 import { stdinLines } from "./stdin_lines.ts";
-import { TerminalInput } from "../terminal/input/terminal_input.ts";
 import { readTls } from "../transport/tls.ts";
 
 /** How long unacknowledged sends may take at the end, in ms, before the script has failed. */
 const LAST_ACK_MS = 30_000;
 
+/** Asks a person for what is not shown while it is typed; undefined when there is no answer. */
+export type AskSecret = (question: string) => Promise<string | undefined>;
+
 /** @returns The exit status. */
 export async function runScript(
   flags: Flags,
   env: (name: string) => string | undefined,
+  askSecret: AskSecret,
 ): Promise<number> {
   const profile = flags.profile === undefined
     ? undefined
     : await Profile.open(configDirectory(env), flags.profile);
   const saved = (await profile?.load())?.data;
-  const password = await passwordOf(flags, env, saved);
+  const password = await passwordOf(flags, env, saved, askSecret);
   const device = profile === undefined ? undefined : saved?.device ?? crypto.randomUUID();
   const output = new LineWriter();
   // The script is made after the client, and before a login brings anything of interest.
@@ -121,17 +123,13 @@ async function passwordOf(
   flags: Flags,
   env: (name: string) => string | undefined,
   saved: ProfileData | undefined,
+  askSecret: AskSecret,
 ): Promise<string | undefined> {
   const given = env("CHAT_PASSWORD");
   if (given !== undefined && given !== "") return given;
   const name = flags.name ?? (saved?.token === undefined ? saved?.name : undefined);
   if (name === undefined || !Deno.stdin.isTerminal()) return undefined;
-  // Byte by byte: what follows the password are commands, and not its to take.
-  const input = new TerminalInput(1);
-  const encoder = new TextEncoder();
-  const ask = asker(input, (text) => Deno.stderr.writeSync(encoder.encode(text)));
-  const answer = await ask(`Password for ${name}: `, { secret: true });
-  input.raw(false);
+  const answer = await askSecret(`Password for ${name}: `);
   return answer === "" ? undefined : answer;
 }
 

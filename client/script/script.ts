@@ -14,11 +14,11 @@ import { asGroup, helpLines, idOrName, parseLine, parseObject } from "../chat/co
 import { keyOf } from "../chat/directory.ts";
 import { ConnectionLost, RequestError } from "../library/errors.ts";
 import type { ClientEvent, Target } from "../library/events.ts";
-import { parseJson } from "../profile/json.ts";
+import { parseJson } from "../files/json.ts";
 import { OpenSends } from "./open_sends.ts";
 import { type Asked, ScriptAnswers } from "./script_answers.ts";
 import { ScriptContacts } from "./script_contacts.ts";
-import { eventShown, messageShown, whoShown } from "./script_output.ts";
+import { eventShown, messageShown, whoShown } from "../chat/event_json.ts";
 
 /** How long `/wait`, `/waitfor` and `/sync` wait when nothing is said, in seconds. */
 const WAIT_S = 30;

@@ -4,7 +4,7 @@
  * Invariant: what has failed is told, and what was told as failed counts, however the script goes on.
  */
 
-import { inWords } from "./script_output.ts";
+import { inWords } from "../chat/event_json.ts";
 
 /** A command as its answer names it. */
 export interface Asked {

@@ -5,7 +5,7 @@
  */
 
 import { AppCommands } from "../chat/commands/app_commands.ts";
-import type { AppView } from "./app_view.ts";
+import type { AppView } from "../chat/app_view.ts";
 import { Autosave } from "../profile/autosave.ts";
 import type { Client } from "../library/client.ts";
 import type { Clock } from "../library/clock.ts";
@@ -18,7 +18,8 @@ import { Model } from "../chat/model.ts";
 import type { Profile, ProfileData } from "../profile/profile.ts";
 import type { Action } from "../chat/reducer.ts";
 import { currentOf, type State } from "../chat/state.ts";
-import { safeLine, truncate } from "./screen/text.ts";
+import { safeLine } from "../chat/safe_text.ts";
+import { truncate } from "./text.ts";
 
 /** Longest text of a notification, or of a message that was not sent, in columns. */
 const ALERT_COLUMNS = 120;

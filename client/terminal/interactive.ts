@@ -4,7 +4,7 @@
  */
 
 import { App } from "./app.ts";
-import { isSignal, type Outcome } from "./app_view.ts";
+import { isSignal, type Outcome, SIGNAL_STATUS } from "../chat/app_view.ts";
 import type { Client } from "../library/client.ts";
 import { systemClock } from "../library/clock.ts";
 import { connect } from "../transport/connect.ts";
@@ -16,7 +16,7 @@ import { Plain } from "./plain.ts";
 import { configDirectory, Profile, type ProfileData, withoutToken } from "../profile/profile.ts";
 import { type Ask, asker } from "./input/prompt.ts";
 import { Screen, type Terminal } from "./screen/screen.ts";
-import { SIGNAL_STATUS, Signals } from "./signals.ts";
+import { Signals } from "./signals.ts";
 import { type NotSignedIn, signIn } from "./sign_in.ts";
 import { stdoutTerminal } from "./stdout_terminal.ts";
 import { TerminalInput } from "./input/terminal_input.ts";

@@ -4,7 +4,7 @@
  */
 
 import type { App } from "./app.ts";
-import type { AppView, Outcome } from "./app_view.ts";
+import type { AppView, Outcome } from "../chat/app_view.ts";
 import { parseLine } from "../chat/commands/commands.ts";
 import { conversationOf } from "../chat/conversation.ts";
 import { keyOf, titleOf } from "../chat/directory.ts";
@@ -16,7 +16,7 @@ import type { Action } from "../chat/reducer.ts";
 import { currentOf, type State } from "../chat/state.ts";
 import type { Ask } from "./input/prompt.ts";
 import type { TerminalInput } from "./input/terminal_input.ts";
-import { safe, safeLine } from "./screen/text.ts";
+import { safe, safeLine } from "../chat/safe_text.ts";
 
 /** Messages said when a conversation is opened. */
 const OPENING_LINES = 20;

@@ -7,7 +7,7 @@ import { ConnectionLost, OutboxInUse, RequestError } from "../library/errors.ts"
 import type { Client } from "../library/client.ts";
 import type { Session } from "../library/events.ts";
 import type { Ask } from "./input/prompt.ts";
-import { safeLine } from "./screen/text.ts";
+import { safeLine } from "../chat/safe_text.ts";
 
 /** Failed logins before the dialogue ends. */
 const MAX_FAILURES = 5;

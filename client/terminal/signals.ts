@@ -10,9 +10,6 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGWINCH", "SIGCONT"] as const;
 /** What a signal does; one that is not named does what it does without a run. */
 export type SignalHandlers = Readonly<Partial<Record<typeof SIGNALS[number], () => unknown>>>;
 
-/** Exit statuses of a program that a signal has ended, as shells tell them. */
-export const SIGNAL_STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
-
 /** Listens to the signals of the process until it ends; there is one of it. */
 export class Signals {
   #taken: SignalHandlers = {};

@@ -6,7 +6,7 @@
  */
 
 import type { App } from "./app.ts";
-import type { AppView, Outcome } from "./app_view.ts";
+import type { AppView, Outcome } from "../chat/app_view.ts";
 import type { Clock } from "../library/clock.ts";
 import { parseLine } from "../chat/commands/commands.ts";
 import { FramePacer } from "./screen/frame_pacer.ts";

@@ -4,6 +4,7 @@
  */
 
 import { Client } from "../library/client.ts";
+import { dial } from "./socket.ts";
 import { Journal } from "./journal.ts";
 import type { ClientOptions } from "../library/options.ts";
 
@@ -17,7 +18,7 @@ export async function connect(options: ClientOptions = {}): Promise<Client> {
   const opened = options.outboxFile === undefined
     ? undefined
     : await Journal.open(options.outboxFile);
-  const client = new Client(options, opened?.journal, opened?.waiting ?? []);
+  const client = new Client(options, dial, opened?.journal, opened?.waiting ?? []);
   if (opened !== undefined && opened.damagedLines > 0) {
     client.report(4, `${opened.damagedLines} unreadable lines of the outbox file were left out`);
   }

@@ -10,9 +10,10 @@
 import { z } from "zod";
 import { dirname } from "@std/path";
 import { OutboxInUse } from "../library/errors.ts";
-import { parseJson } from "../profile/json.ts";
+import { parseJson } from "../files/json.ts";
 import type { Outgoing } from "../library/outbox.ts";
-import { readIfThere } from "../profile/whole_file.ts";
+import type { OutboxStore } from "../library/transport.ts";
+import { readIfThere } from "../files/whole_file.ts";
 
 /** Done lines that make a rewrite worth its cost. */
 const COMPACT_AFTER_DONE = 1_024;
@@ -43,7 +44,7 @@ export interface OpenedJournal {
 }
 
 /** An outbox file that this process owns. */
-export class Journal {
+export class Journal implements OutboxStore {
   readonly #path: string;
   readonly #lock: Deno.FsFile;
   #file: Deno.FsFile;

@@ -6,8 +6,8 @@
  */
 
 import { FrameSplitter } from "@chat/wire/splitter.ts";
-import type { ServerMessage } from "@chat/wire/messages.ts";
 import { decode, type Decoded } from "../library/codec.ts";
+import type { Address, Dialled, Socket, SocketHandlers } from "../library/transport.ts";
 
 /**
  * Largest frame from a server, in bytes. LOGIN_ACK is the largest: a thousand groups of a hundred
@@ -25,30 +25,20 @@ const LAST_WORDS_MS = 1_000;
 
 const encoder = new TextEncoder();
 
-/** How to reach a server. */
-export interface Address {
-  readonly host: string;
-  readonly port: number;
-  /** TLS, with these PEM certificates trusted besides the built-in ones. */
-  readonly tls?: { readonly caCerts?: string[] } | undefined;
-}
-
-/** What a socket reports, synchronously while bytes are read. */
-export interface SocketHandlers {
-  onMessage(message: ServerMessage): void;
-  /** The server sent what its protocol does not allow; the connection goes on. */
-  onMalformed(why: string): void;
-  onClose(reason: string): void;
-}
-
-/**
- * Connects.
- *
- * @param deadlineMs After which the attempt is given up.
- * @param unwanted Ends the attempt at once.
- * @throws {Error} With the reason in words, when there is no connection in time.
- */
+/** Connects over TCP or TLS; the `Dial` of the library. */
 export async function dial(
+  address: Address,
+  deadlineMs: number,
+  unwanted: AbortSignal,
+): Promise<Dialled> {
+  const conn = await connected(address, deadlineMs, unwanted);
+  return {
+    open: (handlers, now) => new TcpSocket(conn, handlers, now),
+    close: () => conn.close(),
+  };
+}
+
+async function connected(
   address: Address,
   deadlineMs: number,
   unwanted: AbortSignal,
@@ -102,7 +92,7 @@ async function orAbort<C extends Deno.Conn>(connecting: Promise<C>, signal: Abor
 export type Wire = Pick<Deno.Conn, "read" | "write" | "close">;
 
 /** An open connection. */
-export class Socket {
+export class TcpSocket implements Socket {
   readonly #conn: Wire;
   readonly #handlers: SocketHandlers;
   readonly #clock: () => number;

@@ -3,13 +3,8 @@
 import { deadline } from "@std/async/deadline";
 import { join } from "@std/path";
 import { adminHelp, type AdminInvocation, readInvocation, UsageError } from "./commands.ts";
-import {
-  AdminAnswer,
-  type AdminRequest,
-  isSocketName,
-  MAX_ARGUMENT_UNITS,
-  socketPath,
-} from "./protocol.ts";
+import { AdminAnswer, type AdminRequest, MAX_ARGUMENT_UNITS } from "./protocol.ts";
+import { isSocketName, socketPath } from "../settings/data_dir.ts";
 import { tableOf } from "./table.ts";
 
 /** Longest wait for an answer, ms: a node gives a request 20 s. */

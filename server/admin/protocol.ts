@@ -3,7 +3,6 @@
  * is a file in the data directory that only the node's user may open: who can is trusted.
  */
 
-import { join, resolve } from "@std/path";
 import { z } from "zod";
 import { COMMANDS } from "./commands.ts";
 
@@ -40,16 +39,3 @@ export type AdminResult = z.infer<typeof AdminResult>;
 export const AdminAnswer = z.union([AdminResult, z.object({ error: z.string() })]);
 /** A node's answer. */
 export type AdminAnswer = z.infer<typeof AdminAnswer>;
-
-const PREFIX = "admin-";
-const SUFFIX = ".sock";
-
-/** The socket of the node that was given this chat port. */
-export function socketPath(data: string, port: number | string): string {
-  return join(resolve(data), `${PREFIX}${port}${SUFFIX}`);
-}
-
-/** Whether a file of a data directory is such a socket. */
-export function isSocketName(name: string): boolean {
-  return name.startsWith(PREFIX) && name.endsWith(SUFFIX);
-}

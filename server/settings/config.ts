@@ -4,8 +4,7 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
-import { MAX_FRAME_BYTES } from "@chat/wire/limits.ts";
-import { MAX_FRAMES } from "../../actors/sessions/open_frames.ts";
+import { MAX_FRAME_BYTES, MAX_FRAMES } from "@chat/wire/limits.ts";
 import { envName, type FlagName, FLAGS } from "./flags.ts";
 import {
   choice,

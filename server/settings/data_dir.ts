@@ -3,7 +3,11 @@
  * embedded database would each deliver only to their own users.
  */
 
+import { join, resolve } from "@std/path";
+
 const LOCK = "node.lock";
+const PREFIX = "admin-";
+const SUFFIX = ".sock";
 
 /**
  * Takes the directory until `dispose`, or until this process ends in whatever way.
@@ -32,4 +36,14 @@ export async function takeDataDir(path: string): Promise<Disposable> {
   throw new Error(
     `--data ${path} is in use by another node: stop that one, or give this one a directory of its own`,
   );
+}
+
+/** The admin socket of the node that was given this chat port. */
+export function socketPath(data: string, port: number | string): string {
+  return join(resolve(data), `${PREFIX}${port}${SUFFIX}`);
+}
+
+/** Whether a file of a data directory is such a socket. */
+export function isSocketName(name: string): boolean {
+  return name.startsWith(PREFIX) && name.endsWith(SUFFIX);
 }

@@ -9,7 +9,7 @@
  */
 
 import { dirname, fromFileUrl, join, resolve } from "@std/path";
-import { socketPath } from "../admin/protocol.ts";
+import { socketPath } from "./data_dir.ts";
 import type { Config } from "./config.ts";
 
 /** A program and its arguments. */

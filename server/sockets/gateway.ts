@@ -14,7 +14,6 @@ import { encodeBye } from "./own_frames.ts";
 import { PeerWatch, TICK_MS } from "./peer_watch.ts";
 import { beginsLikeProxyHeader } from "./proxy_protocol.ts";
 import { readProxyHeader } from "./proxied_socket.ts";
-import type { SessionPool } from "../threads/session_pool.ts";
 import {
   type AcceptedSocket,
   LISTEN_BACKLOG,
@@ -31,11 +30,23 @@ const REFUSED_MS = 5_000;
 
 const NOTHING = new Uint8Array(0);
 
+/** Where connections and their frames go: what the gateway needs of the session pool. */
+export interface ConnectionPool {
+  readonly connections: ReadonlyMap<number, Connection>;
+  /** Number of the next connection; it decides whose it will be. */
+  nextConn(): number;
+  open(connection: Connection): void;
+  frame(connection: Connection, bytes: Uint8Array, start: number, end: number): void;
+  /** The socket has taken everything up to this push. */
+  written(connection: Connection, push: number): void;
+  close(connection: Connection): void;
+}
+
 /** See the module's header. */
 export class Gateway {
   readonly #config: Config;
   readonly #limits: ConnectionLimits;
-  readonly #pool: SessionPool;
+  readonly #pool: ConnectionPool;
   readonly #log: Log;
   readonly #onClosed: (conn: number) => void;
   readonly #admission: Admission;
@@ -56,7 +67,7 @@ export class Gateway {
   };
 
   /** @param onClosed Told of each connection that has closed. */
-  constructor(config: Config, pool: SessionPool, log: Log, onClosed: (conn: number) => void) {
+  constructor(config: Config, pool: ConnectionPool, log: Log, onClosed: (conn: number) => void) {
     this.#config = config;
     const { heartbeatSeconds, limits } = config;
     const { queuedBytes, framesPerSecond, frameBytes, unfinished } = limits;

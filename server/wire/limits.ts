@@ -27,3 +27,5 @@ export const MAX_UNRECEIPTED = 1_024;
 export const MAX_UNRECEIPTED_UNITS = 256 * 1024;
 /** Most UTF-16 units of messages in one HISTORY_ACK; one message is always given. */
 export const MAX_HISTORY_UNITS = 256 * 1024;
+/** Most frames of one session that wait for its turn. The main thread stops reading well before. */
+export const MAX_FRAMES = 4_096;

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { MAX_WATCHED_USERS, PresenceWatch } from "../../actors/worker/presence.ts";
+import { MAX_WATCHED_USERS, PresenceWatch } from "../../actors/sessions/presence.ts";
 import { type Outlet, Session } from "../../actors/sessions/session.ts";
 import { FakeClock } from "../support/fake_clock.ts";
 

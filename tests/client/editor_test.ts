@@ -9,7 +9,7 @@ import {
   submitted,
 } from "../../client/terminal/input/editor.ts";
 import { type Input, type Key, KeyDecoder } from "../../client/terminal/input/keys.ts";
-import { graphemes } from "../../client/terminal/screen/text.ts";
+import { graphemes } from "../../client/chat/safe_text.ts";
 
 /** A key by the name that the editor's table has: `C-a`, `M-f`, `left`; or a character. */
 function key(name: string): Key {

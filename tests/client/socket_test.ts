@@ -2,7 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import { MSGID } from "@chat/wire/messages.ts";
-import { Socket, type Wire } from "../../client/transport/socket.ts";
+import { TcpSocket, type Wire } from "../../client/transport/socket.ts";
 
 /** A connection whose writes fail; what the server had said before is read when the test says so. */
 class HalfDead implements Wire {
@@ -31,7 +31,7 @@ class HalfDead implements Wire {
 function report(wire: Wire) {
   const seen: string[] = [];
   const end = Promise.withResolvers<void>();
-  const socket = new Socket(wire, {
+  const socket = new TcpSocket(wire, {
     onMessage: (message) => seen.push(`msgid ${message.msgid}`),
     onMalformed: (why) => seen.push(why),
     onClose(reason) {

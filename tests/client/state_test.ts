@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { helpLines, parseLine, parseObject } from "../../client/chat/commands/commands.ts";
-import { complete } from "../../client/chat/commands/complete.ts";
+import { complete } from "../../client/terminal/input/complete.ts";
 import type { Conversation } from "../../client/chat/conversation.ts";
 import { resolve } from "../../client/chat/directory.ts";
 import { insert, newEditor } from "../../client/terminal/input/editor.ts";
@@ -12,7 +12,7 @@ import { type Action, reduce } from "../../client/chat/reducer.ts";
 import { moved, windowAt } from "../../client/terminal/screen/scroll.ts";
 import { firstUnread, INITIAL, type State } from "../../client/chat/state.ts";
 import { plainText } from "../../client/terminal/screen/style.ts";
-import { width } from "../../client/terminal/screen/text.ts";
+import { width } from "../../client/terminal/text.ts";
 
 const ME = 1;
 const BOB: Target = { kind: "user", id: 2 };

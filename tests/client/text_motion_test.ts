@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import * as places from "../../client/terminal/input/text_motion.ts";
-import { graphemes } from "../../client/terminal/screen/text.ts";
+import { graphemes } from "../../client/chat/safe_text.ts";
 
 /** Places between graphemes, and around newlines. */
 function edges(text: string): Set<number> {

@@ -1,14 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import {
-  graphemes,
-  padEnd,
-  padStart,
-  safe,
-  truncate,
-  width,
-  wrap,
-} from "../../client/terminal/screen/text.ts";
+import { graphemes, safe } from "../../client/chat/safe_text.ts";
+import { padEnd, padStart, truncate, width, wrap } from "../../client/terminal/text.ts";
 
 /** Text as people write it, and as they should not. */
 const anyText = fc.array(

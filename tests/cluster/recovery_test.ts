@@ -5,7 +5,7 @@ import { HybridClock, midAt } from "../../actors/hlc.ts";
 import type { InLane, OutLane, SessionMemo } from "../../actors/runtime/lane.ts";
 import { inlinePorts, Link } from "../../actors/runtime/link.ts";
 import type { BusPort, Claim, Clock, Message } from "../../actors/ports.ts";
-import { PresenceWatch } from "../../actors/worker/presence.ts";
+import { PresenceWatch } from "../../actors/sessions/presence.ts";
 import { pull } from "../../actors/worker/pull.ts";
 import { Registry } from "../../actors/routing/registry.ts";
 import { ActorSystem } from "../../actors/runtime/runtime.ts";

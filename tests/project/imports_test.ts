@@ -65,7 +65,13 @@ const BELOW_NODE = [
   "actors/entries",
 ];
 const BELOW_CHAT = ["server/wire", "client/library"];
-const BELOW_PROGRAMS = [...BELOW_CHAT, "client/transport", "client/chat", "client/chat/commands"];
+const BELOW_PROGRAMS = [
+  ...BELOW_CHAT,
+  "client/files",
+  "client/transport",
+  "client/chat",
+  "client/chat/commands",
+];
 const BELOW_TERMINAL = [...BELOW_PROGRAMS, "client/profile", "client/settings"];
 
 const DRIVER_PACKAGES = [/^node:(sqlite|buffer|os)$/, /^@std\//, /^@opentelemetry\//];
@@ -142,7 +148,8 @@ const PARTS: Readonly<Record<string, Part>> = {
   },
 
   "client/library": { uses: ["server/wire"], packages: CLIENT_PACKAGES },
-  "client/transport": { uses: BELOW_CHAT, packages: CLIENT_PACKAGES },
+  "client/files": { uses: [], packages: NO_PACKAGES },
+  "client/transport": { uses: [...BELOW_CHAT, "client/files"], packages: CLIENT_PACKAGES },
   "client/chat": { uses: BELOW_CHAT, packages: CLIENT_PACKAGES },
   "client/chat/commands": { uses: [...BELOW_CHAT, "client/chat"], packages: CLIENT_PACKAGES },
   "client/settings": { uses: ["server/wire"], packages: CLIENT_PACKAGES },
@@ -150,15 +157,27 @@ const PARTS: Readonly<Record<string, Part>> = {
     uses: [...BELOW_PROGRAMS, "client/settings"],
     packages: CLIENT_PACKAGES,
   },
-  "client/terminal/screen": { uses: BELOW_TERMINAL, packages: TERMINAL_PACKAGES },
-  "client/terminal/input": { uses: BELOW_TERMINAL, packages: TERMINAL_PACKAGES },
+  "client/terminal/text": { uses: ["client/chat"], packages: TERMINAL_PACKAGES },
+  "client/terminal/input": {
+    uses: [...BELOW_TERMINAL, "client/terminal/text"],
+    packages: TERMINAL_PACKAGES,
+  },
+  "client/terminal/screen": {
+    uses: [...BELOW_TERMINAL, "client/terminal/text", "client/terminal/input"],
+    packages: TERMINAL_PACKAGES,
+  },
   "client/terminal": {
-    uses: [...BELOW_TERMINAL, "client/terminal/screen", "client/terminal/input"],
+    uses: [
+      ...BELOW_TERMINAL,
+      "client/terminal/text",
+      "client/terminal/screen",
+      "client/terminal/input",
+    ],
     packages: TERMINAL_PACKAGES,
   },
   "client/script": { uses: BELOW_TERMINAL, packages: CLIENT_PACKAGES },
   "client": {
-    uses: [...BELOW_TERMINAL, "client/terminal", "client/script"],
+    uses: [...BELOW_TERMINAL, "client/terminal/input", "client/terminal", "client/script"],
     packages: CLIENT_PACKAGES,
   },
   "client/examples": { uses: ["client"], packages: CLIENT_PACKAGES },
@@ -168,7 +187,8 @@ const PARTS: Readonly<Record<string, Part>> = {
 const SINGLE_FILES: readonly (readonly [pattern: RegExp, part: string])[] = [
   [/^actors\/\w+_worker\.ts$/, "actors/entries"],
   [/^actors\/adapters\/(open|copy)_store\.ts$/, "actors/adapters/either"],
-  [/^server\/node\.ts$/, "server/node"],
+  [/^server\/node(_meter)?\.ts$/, "server/node"],
+  [/^client\/terminal\/text\.ts$/, "client/terminal/text"],
   [/^client\/flags\.ts$/, "client/settings"],
 ];
 

@@ -6,20 +6,18 @@
  * to where it was written.
  */
 
-import type { AppView } from "../../terminal/app_view.ts";
-import type { Autosave } from "../../profile/autosave.ts";
+import { type AppView, type Kept, OPTIONS } from "../app_view.ts";
 import type { Client } from "../../library/client.ts";
 import type { Clock } from "../../library/clock.ts";
 import type { Invocation } from "./command_table.ts";
 import { asGroup, helpLines, idOrName } from "./commands.ts";
-import { OPTIONS } from "./complete.ts";
 import { keyOf, resolve, titleOf } from "../directory.ts";
 import { ConnectionLost } from "../../library/errors.ts";
 import type { Target } from "../../library/events.ts";
 import type { Model } from "../model.ts";
-import { inWords } from "../../script/script_output.ts";
+import { inWords } from "../event_json.ts";
 import { currentOf, firstUnread, neighbour } from "../state.ts";
-import { safeLine } from "../../terminal/screen/text.ts";
+import { safeLine } from "../safe_text.ts";
 
 /** TYPING is sent at most this often, in ms. */
 const TYPING_EVERY_MS = 3_000;
@@ -32,7 +30,7 @@ export interface AppCommandsOptions {
   readonly clock: Clock;
   readonly view: AppView;
   readonly model: Model;
-  readonly autosave: Autosave;
+  readonly autosave: Kept;
 }
 
 /** The commands of one run. */
@@ -41,7 +39,7 @@ export class AppCommands {
   readonly #clock: Clock;
   readonly #view: AppView;
   readonly #model: Model;
-  readonly #autosave: Autosave;
+  readonly #autosave: Kept;
   #typedAt = 0;
   #isDeleting = false;
 

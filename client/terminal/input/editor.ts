@@ -9,7 +9,7 @@
 
 import type { Key } from "./keys.ts";
 import * as places from "./text_motion.ts";
-import { graphemes } from "../screen/text.ts";
+import { graphemes } from "../../chat/safe_text.ts";
 
 /** Longest input, in UTF-16 units: the longest message. */
 export const MAX_UNITS = 16_384;

@@ -2,8 +2,8 @@
  * Earlier inputs on disk, one JSON string a line, mode 0600. Bounded.
  */
 
-import { parseJson } from "../../profile/json.ts";
-import { readIfThere, replaceFile } from "../../profile/whole_file.ts";
+import { parseJson } from "../../files/json.ts";
+import { readIfThere, replaceFile } from "../../files/whole_file.ts";
 
 /** Inputs kept. */
 const MAX_ENTRIES = 1_000;

@@ -6,7 +6,7 @@
  * a text that does not fit is not taken at all; what only the next key answers ends with it.
  */
 
-import { complete, type Completion } from "../../chat/commands/complete.ts";
+import { complete, type Completion } from "./complete.ts";
 import {
   cleared,
   type Editor,
@@ -19,7 +19,7 @@ import {
 } from "./editor.ts";
 import type { Key } from "./keys.ts";
 import type { State } from "../../chat/state.ts";
-import { safeLine } from "../screen/text.ts";
+import { safeLine } from "../../chat/safe_text.ts";
 
 const LEAVE_HINT = "Ctrl-C again to leave, any other key to stay";
 

@@ -5,7 +5,8 @@
 
 import type { Key } from "./keys.ts";
 import type { TerminalInput } from "./terminal_input.ts";
-import { graphemes, safeLine, width } from "../screen/text.ts";
+import { graphemes, safeLine } from "../../chat/safe_text.ts";
+import { width } from "../text.ts";
 
 /** Asks; undefined when the user leaves with Ctrl-C or Ctrl-D. */
 export type Ask = (question: string, options?: { readonly secret?: boolean }) => Promise<

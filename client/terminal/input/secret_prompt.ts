@@ -6,7 +6,7 @@
  */
 
 import type { Input } from "./keys.ts";
-import { graphemes } from "../screen/text.ts";
+import { graphemes } from "../../chat/safe_text.ts";
 
 /** The question of one screen. */
 export class SecretPrompt {

@@ -6,7 +6,7 @@
  * over a newline, so that one line is enough to look at.
  */
 
-import { graphemes } from "../screen/text.ts";
+import { graphemes } from "../../chat/safe_text.ts";
 
 /** One character to the left. */
 export function before(text: string, at: number): number {

@@ -6,7 +6,7 @@
 import { rowsOf } from "./message_rows.ts";
 import type { State } from "../../chat/state.ts";
 import { COLOR, type Row, type Span } from "./style.ts";
-import { padEnd, truncate, width } from "./text.ts";
+import { padEnd, truncate, width } from "../text.ts";
 
 /** The whole home page; it may be longer than the window. */
 export function homeRows(state: State, columns: number): Row[] {

@@ -5,7 +5,8 @@
 
 import type { Editor } from "../input/editor.ts";
 import type { Row } from "./style.ts";
-import { graphemes, safe, truncate, width } from "./text.ts";
+import { graphemes, safe } from "../../chat/safe_text.ts";
+import { truncate, width } from "../text.ts";
 
 /** The input as it is drawn. */
 export interface InputRows {

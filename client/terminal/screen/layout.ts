@@ -15,7 +15,7 @@ import { nameColumns } from "./message_rows.ts";
 import { type Anchor, type Column, windowAt } from "./scroll.ts";
 import { currentOf, type State } from "../../chat/state.ts";
 import type { Row } from "./style.ts";
-import { truncate, width } from "./text.ts";
+import { truncate, width } from "../text.ts";
 
 /** Windows lower than this have no title. */
 const TITLE_ROWS = 8;

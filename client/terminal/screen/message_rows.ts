@@ -5,7 +5,7 @@
 
 import type { Line } from "../../chat/lines.ts";
 import { COLOR, personColor, type Row, type Span } from "./style.ts";
-import { padStart, truncate, width, wrap } from "./text.ts";
+import { padStart, truncate, width, wrap } from "../text.ts";
 
 /** Windows narrower than this have no column of names: the text would have no room. */
 const NARROW_COLUMNS = 56;

@@ -9,7 +9,8 @@
 
 import type { Frame, Size } from "./layout.ts";
 import { type Row, sgr, type Span } from "./style.ts";
-import { graphemes, truncate, width } from "./text.ts";
+import { graphemes } from "../../chat/safe_text.ts";
+import { truncate, width } from "../text.ts";
 
 const ENTER = "\x1b[?1049h" + // alternate screen
   "\x1b[?7l" + // no automatic wrap

@@ -8,7 +8,7 @@
 import { titleOf } from "../../chat/directory.ts";
 import { currentOf, type State } from "../../chat/state.ts";
 import { COLOR, type Row, type Span } from "./style.ts";
-import { truncate, width } from "./text.ts";
+import { truncate, width } from "../text.ts";
 
 /**
  * The title: the conversation looked at and who is there, or home.

@@ -2,7 +2,7 @@
  * What a script is told, as objects for its lines of output. No I/O; no password and no token.
  */
 
-import { type Directory, keyOf, type Person, titleOf } from "../chat/directory.ts";
+import { type Directory, keyOf, type Person, titleOf } from "./directory.ts";
 import { ConnectionLost, OutboxFull, RequestError } from "../library/errors.ts";
 import type { ClientEvent, Message, Target } from "../library/events.ts";
 

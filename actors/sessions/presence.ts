@@ -5,7 +5,7 @@
  */
 
 import type { Clock, UserId } from "../ports.ts";
-import type { Session } from "../sessions/session.ts";
+import type { Session } from "./session.ts";
 
 /** How long changes are gathered, ms. */
 const GATHER_MS = 250;

@@ -1,14 +1,14 @@
 /** What the main thread counts and shows: connections, registry, bridge, threads, memory. */
 
-import type { Bridge } from "../../actors/routing/bridge.ts";
-import type { Meter } from "../../actors/observe/meter.ts";
-import type { BusPort } from "../../actors/ports.ts";
-import type { Registry } from "../../actors/routing/registry.ts";
-import type { ActorSystem } from "../../actors/runtime/runtime.ts";
-import type { Gateway } from "../sockets/gateway.ts";
-import type { Readiness } from "./readiness.ts";
-import type { SessionPool } from "../threads/session_pool.ts";
-import type { Threads } from "../threads/threads.ts";
+import type { Bridge } from "../actors/routing/bridge.ts";
+import type { Meter } from "../actors/observe/meter.ts";
+import type { BusPort } from "../actors/ports.ts";
+import type { Registry } from "../actors/routing/registry.ts";
+import type { ActorSystem } from "../actors/runtime/runtime.ts";
+import type { Gateway } from "./sockets/gateway.ts";
+import type { Readiness } from "./observe/readiness.ts";
+import type { SessionPool } from "./threads/session_pool.ts";
+import type { Threads } from "./threads/threads.ts";
 
 /** The parts that are looked at. */
 export interface MeteredParts {

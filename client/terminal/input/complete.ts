@@ -2,13 +2,11 @@
  * What Tab makes of the word before the cursor: commands, people, groups, options. Pure.
  */
 
-import { type ArgKind, COMMAND_LIST, type CommandSpec } from "./command_table.ts";
-import { type Editor, replace } from "../../terminal/input/editor.ts";
-import type { Room } from "../directory.ts";
-import { currentOf, type State } from "../state.ts";
-
-/** Options of /set. */
-export const OPTIONS = ["bell", "notify", "typing"] as const;
+import { OPTIONS } from "../../chat/app_view.ts";
+import { type ArgKind, COMMAND_LIST, type CommandSpec } from "../../chat/commands/command_table.ts";
+import { type Editor, replace } from "./editor.ts";
+import type { Room } from "../../chat/directory.ts";
+import { currentOf, type State } from "../../chat/state.ts";
 
 /** A completion that is under way. */
 export interface Completion {
