@@ -64,7 +64,7 @@ async function serve(config: Config, log: ProgramLog): Promise<void> {
   const bus = await openBus(config, newNodeId());
   const onFatal = (text: string) => void log.flushed(FLUSH_MS).then(() => stopWith(text));
   const node = await startNode(config, { log, bus, onFatal });
-  const http = serveHttp(config.host, config.httpPort, {
+  const http = serveHttp(config.httpHost, config.httpPort, {
     problem: () => node.problem(),
     metrics: () => node.metrics(),
   });
@@ -95,7 +95,9 @@ async function serve(config: Config, log: ProgramLog): Promise<void> {
   }
 
   const { hostname, port } = node.address;
-  const at = `${endpoint(hostname, port)}, health on http://${endpoint(config.host, http.port)}`;
+  const at = `${endpoint(hostname, port)}, health on http://${
+    endpoint(config.httpHost, http.port)
+  }`;
   const where = `listening on ${at}/healthz`;
   console.log(`chat server ready: ${where} (${store(config)}, ${workers(config)})`);
   await stopped;

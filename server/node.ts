@@ -3,6 +3,7 @@
  * each part can serve, stops in the reverse.
  */
 
+import { networkOf } from "./settings/ip_address.ts";
 import { Bridge, type BridgeMessage } from "../actors/routing/bridge.ts";
 import { passwordClient, type PasswordMessage } from "../actors/accounts/passwords.ts";
 import { type BusPort, systemClock } from "../actors/ports.ts";
@@ -107,6 +108,7 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
       registrationsPerMinute,
       failures,
       exempt: (remote) => unlimited.has(remote),
+      network: networkOf,
     }));
   const bridgeActor = new Bridge(system, bus, () => pool.workers);
   system.spawn<BridgeMessage>("bridge", () => bridgeActor, { onCrash: "escalate" });

@@ -29,6 +29,8 @@ export interface GuardLimits {
   readonly failures: number;
   /** Whether the limits per address do not hold for this one. */
   exempt(remote: string): boolean;
+  /** What an address counts as: all that one household has is one. */
+  network(remote: string): string;
 }
 
 const MINUTE_MS = 60_000;
@@ -67,9 +69,10 @@ export class Guard implements Actor<GuardMessage> {
       case "login": {
         const wait = Math.max(
           this.#wait(`account ${m.account}`, this.#limits.failures),
-          this.#limits.exempt(m.remote)
-            ? 0
-            : this.#wait(`address ${m.remote}`, this.#limits.failures * ADDRESS_FACTOR),
+          this.#limits.exempt(m.remote) ? 0 : this.#wait(
+            `address ${this.#limits.network(m.remote)}`,
+            this.#limits.failures * ADDRESS_FACTOR,
+          ),
         );
         if (wait === 0) this.#failed(`account ${m.account}`);
         return wait;
@@ -86,12 +89,13 @@ export class Guard implements Actor<GuardMessage> {
   #register(remote: string): number {
     const { registrationsPerMinute } = this.#limits;
     if (registrationsPerMinute === 0 || this.#limits.exempt(remote)) return 0;
+    const network = this.#limits.network(remote);
     const now = this.#clock.now();
     const each = MINUTE_MS / registrationsPerMinute;
-    const emptyAt = Math.max(now, this.#registrations.get(remote) ?? 0);
+    const emptyAt = Math.max(now, this.#registrations.get(network) ?? 0);
     const wait = emptyAt + each - (now + MINUTE_MS);
     if (wait > 0) return Math.ceil(wait);
-    remember(this.#registrations, remote, emptyAt + each);
+    remember(this.#registrations, network, emptyAt + each);
     return 0;
   }
 
@@ -113,7 +117,9 @@ export class Guard implements Actor<GuardMessage> {
     if (result === "right") this.#failures.delete(key);
     else if (result === "unknown" && failures !== undefined) failures.count--;
     // A right password of one account does not clear an address that tries many.
-    else if (result === "wrong" && !this.#limits.exempt(remote)) this.#failed(`address ${remote}`);
+    else if (result === "wrong" && !this.#limits.exempt(remote)) {
+      this.#failed(`address ${this.#limits.network(remote)}`);
+    }
   }
 
   #failed(key: string): void {

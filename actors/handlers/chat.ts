@@ -112,6 +112,7 @@ export const typing: Handler<Typing> = (session, m, host) => {
   if ((m.groupid === undefined) === (m.toid === undefined)) {
     throw new ChatError("MALFORMED", "needs either toid or groupid");
   }
+  if (!session.mayType(targetKey(m.toid ?? 0, m.groupid ?? 0), host.clock.now())) return;
   if (m.groupid === undefined) {
     if (m.toid !== undefined) host.router.typingTo([m.toid], user, name, 0);
     return;

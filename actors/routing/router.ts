@@ -111,10 +111,16 @@ export class Router {
 
   /** Tells users that somebody types. */
   typingTo(users: readonly UserId[], from: UserId, name: string, groupid: GroupId): void {
+    const byParcel = new Map<Parcel, UserId[]>();
     for (const user of users) {
       const place = this.#replica.place(user);
-      if (place !== 0) this.#parcel(place).typing.push({ to: [user], from, name, groupid });
+      if (place === 0) continue;
+      const parcel = this.#parcel(place);
+      const to = byParcel.get(parcel);
+      if (to === undefined) byParcel.set(parcel, [user]);
+      else to.push(user);
     }
+    for (const [parcel, to] of byParcel) parcel.typing.push({ to, from, name, groupid });
   }
 
   #parcel(place: PlaceCode): Parcel {

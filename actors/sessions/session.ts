@@ -36,6 +36,11 @@ export interface Frame {
   readonly text: string;
 }
 
+/** TYPING goes out at most once in so many ms to one target; clients repeat it every few seconds. */
+const TYPING_MS = 1_000;
+/** Targets whose last TYPING is remembered; nobody types to more within a second. */
+const MAX_TYPING_TARGETS = 64;
+
 /** See the module's header. */
 export class Session {
   readonly conn: number;
@@ -74,6 +79,9 @@ export class Session {
   /** Too much is unreceipted: nothing goes out until receipts come. */
   #stalled = false;
 
+  /** Target of TYPING (as `targetKey`) ⇒ when it was last passed on, ms. */
+  readonly #typed = new Map<number, number>();
+
   /** @param windowUnits Length of the pushes that may lack a receipt: less than a socket may queue. */
   constructor(
     conn: number,
@@ -89,6 +97,23 @@ export class Session {
     this.#window = new PushWindow(outlet, windowUnits);
     this.#order = new PushOrder(this.#window);
     this.mailbox = new Mailbox<Frame>(receive, { limit: MAX_FRAMES, onError });
+  }
+
+  /**
+   * Whether TYPING to this target goes out at `nowMs`: one a second to each, so that its fan-out
+   * costs others nothing to speak of. The rest is dropped.
+   */
+  mayType(target: number, nowMs: number): boolean {
+    const before = this.#typed.get(target);
+    if (before !== undefined && Math.abs(nowMs - before) < TYPING_MS) return false;
+    if (before === undefined && this.#typed.size >= MAX_TYPING_TARGETS) {
+      for (const [key, at] of this.#typed) {
+        if (Math.abs(nowMs - at) >= TYPING_MS) this.#typed.delete(key);
+      }
+      if (this.#typed.size >= MAX_TYPING_TARGETS) return false;
+    }
+    this.#typed.set(target, nowMs);
+    return true;
   }
 
   /** What the main thread needs to rebuild this session. */

@@ -1,6 +1,10 @@
 /**
  * The HTTP side. `/healthz`: the process lives. `/readyz`: 200 when messages get through, else 503
- * with the reason. `/metrics`: Prometheus' text format.
+ * with the reason. `/metrics`: Prometheus' text format. One request a connection.
+ *
+ * Its own few lines of HTTP/1.1 because Deno.serve bounds neither connections nor time, and ends the
+ * process when `accept` finds no descriptor left.
+ * Invariants: at most MAX_CONNECTIONS are open, each for REQUEST_MS; no failed accept ends the loop.
  */
 
 /** Serves until `stop`. */
@@ -10,9 +14,14 @@ export interface HttpServer {
 }
 
 /** The address cannot be listened on: one sentence with the flags to change. */
-export function cannotListen(host: string, port: number, flag: string, cause: unknown): Error {
+export function cannotListen(
+  host: string,
+  port: number,
+  flags: string,
+  cause: unknown,
+): Error {
   const why = cause instanceof Error ? cause.message : String(cause);
-  return new Error(`cannot listen on ${host}:${port}, see --host and --${flag}: ${why}`, { cause });
+  return new Error(`cannot listen on ${host}:${port}, see ${flags}: ${why}`, { cause });
 }
 
 /** What is served. */
@@ -22,36 +31,134 @@ export interface HttpParts {
   readonly metrics: () => Promise<string>;
 }
 
-const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+  readonly type?: string;
+}
 
-/** Serves until `stop`. */
-export function serveHttp(
-  host: string,
-  port: number,
-  { problem, metrics }: HttpParts,
-): HttpServer {
-  const answer = async (request: Request) => {
-    const { pathname } = new URL(request.url);
-    switch (request.method === "GET" ? pathname : "") {
+/** Monitoring needs a handful; each costs a descriptor that clients could have had. */
+const MAX_CONNECTIONS = 64;
+/** From accept to the last byte of the answer, ms. */
+const REQUEST_MS = 10_000;
+/** Longest request head, bytes. */
+const MAX_HEAD_BYTES = 8 * 1024;
+/** Wait after an accept that failed, ms: descriptors come back when somebody leaves. */
+const ACCEPT_RETRY_MS = 50;
+
+const TEXT = "text/plain; charset=utf-8";
+const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+const REASONS: Readonly<Record<number, string>> = {
+  200: "OK",
+  400: "Bad Request",
+  404: "Not Found",
+  500: "Internal Server Error",
+  503: "Service Unavailable",
+};
+
+/** Serves until `stop`. @throws {Error} The address cannot be listened on. */
+export function serveHttp(host: string, port: number, parts: HttpParts): HttpServer {
+  let listener: Deno.TcpListener;
+  try {
+    listener = Deno.listen({ hostname: host, port });
+  } catch (cause) {
+    throw cannotListen(host, port, "--http-host and --http-port", cause);
+  }
+  const open = new Map<Deno.Conn, Promise<void>>();
+  let isStopping = false;
+  const accepting = (async () => {
+    while (!isStopping) {
+      try {
+        const conn = await listener.accept();
+        if (open.size >= MAX_CONNECTIONS) {
+          conn.close();
+          continue;
+        }
+        open.set(conn, answerOn(conn, parts).finally(() => open.delete(conn)));
+      } catch {
+        if (!isStopping) await new Promise((resolve) => setTimeout(resolve, ACCEPT_RETRY_MS));
+      }
+    }
+  })();
+  return {
+    port: listener.addr.port,
+    async stop() {
+      isStopping = true;
+      listener.close();
+      await accepting;
+      await Promise.all(open.values());
+    },
+  };
+}
+
+/** Reads one request, answers it, closes; never rejects. */
+async function answerOn(conn: Deno.Conn, parts: HttpParts): Promise<void> {
+  const timer = setTimeout(() => closeQuietly(conn), REQUEST_MS);
+  try {
+    const line = await requestLine(conn);
+    if (line === undefined) return;
+    const { status, body, type = TEXT } = await answerTo(line, parts);
+    const bytes = new TextEncoder().encode(body);
+    const head = `HTTP/1.1 ${status} ${REASONS[status] ?? ""}\r\ncontent-type: ${type}\r\n` +
+      `content-length: ${bytes.length}\r\nconnection: close\r\n\r\n`;
+    await writeAll(conn, new TextEncoder().encode(head));
+    await writeAll(conn, bytes);
+    await conn.closeWrite();
+  } catch {
+    // The peer has gone or its time is over; there is nobody left to tell.
+  } finally {
+    clearTimeout(timer);
+    closeQuietly(conn);
+  }
+}
+
+/** The first line of a complete head; "" when the head is too long, undefined when it never ends. */
+async function requestLine(conn: Deno.Conn): Promise<string | undefined> {
+  const head = new Uint8Array(MAX_HEAD_BYTES);
+  let length = 0;
+  while (length < head.length) {
+    const count = await conn.read(head.subarray(length));
+    if (count === null) return undefined;
+    length += count;
+    const text = new TextDecoder().decode(head.subarray(0, length));
+    if (text.includes("\r\n\r\n")) return text.slice(0, text.indexOf("\r\n"));
+  }
+  return "";
+}
+
+async function answerTo(line: string, { problem, metrics }: HttpParts): Promise<Answer> {
+  const [, target] = /^GET (\/[^\s?]*)(?:\?\S*)? HTTP\/1\.[01]$/.exec(line) ?? [];
+  try {
+    switch (target) {
       case "/healthz":
-        return new Response("ok\n");
+        return { status: 200, body: "ok\n" };
       case "/readyz": {
         const wrong = await problem();
         return wrong === undefined
-          ? new Response("ok\n")
-          : new Response(`${wrong}\n`, { status: 503 });
+          ? { status: 200, body: "ok\n" }
+          : { status: 503, body: `${wrong}\n` };
       }
       case "/metrics":
-        return new Response(await metrics(), { headers: { "content-type": METRICS_TYPE } });
+        return { status: 200, body: await metrics(), type: METRICS_TYPE };
       default:
-        return new Response("not found\n", { status: 404 });
+        return line === ""
+          ? { status: 400, body: `the request is longer than ${MAX_HEAD_BYTES} bytes\n` }
+          : { status: 404, body: "not found: GET /healthz, /readyz or /metrics\n" };
     }
-  };
-  let server: Deno.HttpServer<Deno.NetAddr>;
-  try {
-    server = Deno.serve({ hostname: host, port, onListen() {} }, answer);
-  } catch (cause) {
-    throw cannotListen(host, port, "http-port", cause);
+  } catch (error) {
+    return { status: 500, body: `${error instanceof Error ? error.message : error}\n` };
   }
-  return { port: server.addr.port, stop: () => server.shutdown() };
+}
+
+async function writeAll(conn: Deno.Conn, bytes: Uint8Array): Promise<void> {
+  let rest = bytes;
+  while (rest.length > 0) rest = rest.subarray(await conn.write(rest));
+}
+
+function closeQuietly(conn: Deno.Conn): void {
+  try {
+    conn.close();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BadResource)) throw error;
+  }
 }

@@ -24,6 +24,8 @@ export interface Config {
   readonly host: string;
   readonly port: number;
   readonly httpPort: number;
+  /** Address of the HTTP port: it has no log-in. */
+  readonly httpHost: string;
   readonly data: string;
   readonly mysql: string | undefined;
   readonly redis: string | undefined;
@@ -138,6 +140,7 @@ export function readConfig(
     config: {
       host: required(text("host"), "host"),
       port: integer(text("port"), "port", 0, 65_535),
+      httpHost: required(text("http-host"), "http-host"),
       httpPort: integer(text("http-port"), "http-port", 0, 65_535),
       data: path(text("data"), "data"),
       mysql,

@@ -22,7 +22,13 @@ export const FLAGS = [
     name: "http-port",
     value: "PORT",
     fallback: "6080",
-    help: "port of /healthz, /readyz and /metrics, on the same address; 0 picks a free one",
+    help: "port of /healthz, /readyz and /metrics; 0 picks a free one",
+  },
+  {
+    name: "http-host",
+    value: "ADDRESS",
+    fallback: "127.0.0.1",
+    help: "address to listen on for --http-port; not one that clients reach",
   },
   { name: "data", value: "DIR", fallback: "./data", help: "directory of the embedded database" },
   {

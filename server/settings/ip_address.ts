@@ -36,6 +36,21 @@ export function formatAddress(address: AddressBytes): string {
   return `${hex.slice(0, start).join(":")}::${hex.slice(start + length).join(":")}`;
 }
 
+/**
+ * What limits per address count: an IPv4 address, or the /64 of an IPv6 address, all of whose 2^64
+ * addresses one household has. Loopback is one host. Text that is no address is returned as it is.
+ */
+export function networkOf(text: string): string {
+  const bytes = parseAddress(text);
+  if (bytes === undefined) return text;
+  if (bytes.length === 16 && !isLoopback(bytes)) return formatAddress(bytes.slice().fill(0, 8));
+  return formatAddress(bytes);
+}
+
+function isLoopback(v6: AddressBytes): boolean {
+  return v6.every((byte, i) => byte === (i === 15 ? 1 : 0));
+}
+
 /** A set of networks, such as the load balancers that are believed. */
 export class NetworkSet {
   readonly #networks: { readonly prefix: AddressBytes; readonly bits: number }[] = [];

@@ -53,8 +53,8 @@ export function nodeCommand(
 
 /** Flags of `deno run` for a node with these settings. */
 export function permissions(config: Config): string[] {
-  const { host, port, httpPort, data, mysql, redis, tls } = config;
-  const net = [endpoint(host, port), endpoint(host, httpPort)];
+  const { host, port, httpHost, httpPort, data, mysql, redis, tls } = config;
+  const net = [endpoint(host, port), endpoint(httpHost, httpPort)];
   net.push(`unix:${socketPath(data, port)}`);
   if (tls !== undefined) net.push(endpoint(host, 0)); // where a new certificate is tried
   if (mysql !== undefined) net.push(endpointOf(mysql, MYSQL_PORT));

@@ -4,6 +4,7 @@
  */
 
 import type { Limits } from "../settings/config.ts";
+import { networkOf } from "../settings/ip_address.ts";
 
 /** What the counters see of a connection. */
 export interface Admitted {
@@ -15,6 +16,7 @@ export interface Admitted {
 /** See the module's header. */
 export class Admission {
   readonly #limits: Limits;
+  /** By {@linkcode networkOf}. */
   readonly #perAddress = new Map<string, number>();
   #connections = 0;
 
@@ -48,21 +50,23 @@ export class Admission {
     const { perAddress, unlimited } = this.#limits;
     const refusal = this.refusal(waiting, early);
     if (refusal !== undefined) return refusal;
-    const from = this.#perAddress.get(remote) ?? 0;
+    const network = networkOf(remote);
+    const from = this.#perAddress.get(network) ?? 0;
     if (over(from, perAddress) && !unlimited.has(remote)) {
       return "too many connections from this address";
     }
     this.#connections++;
-    this.#perAddress.set(remote, from + 1);
+    this.#perAddress.set(network, from + 1);
     return undefined;
   }
 
   /** Counts an admitted connection out. */
   release(remote: string): void {
     this.#connections--;
-    const from = (this.#perAddress.get(remote) ?? 1) - 1;
-    if (from === 0) this.#perAddress.delete(remote);
-    else this.#perAddress.set(remote, from);
+    const network = networkOf(remote);
+    const from = (this.#perAddress.get(network) ?? 1) - 1;
+    if (from === 0) this.#perAddress.delete(network);
+    else this.#perAddress.set(network, from);
   }
 }
 

@@ -102,7 +102,7 @@ export class Gateway {
         );
       }
     } catch (cause) {
-      throw cannotListen(host, port, "port", cause);
+      throw cannotListen(host, port, "--host and --port", cause);
     }
     this.#watch.start();
     this.#accepting = this.#accept(this.#listener);

@@ -124,7 +124,7 @@ export class FuzzNode {
     const node = new FuzzNode();
     const system = node.#system;
     system.spawn<RegistryMessage>("registry", () => node.#registry, { concurrency: 10_000 });
-    const limits = { registrationsPerMinute: 0, failures: 0, exempt: () => true };
+    const limits = { registrationsPerMinute: 0, failures: 0, exempt: () => true, network: String };
     system.spawn<GuardMessage>("guard", () => new Guard(systemClock, limits));
     const complain = node.#complain;
     const log = { debug() {}, info() {}, warn: complain, error: complain };

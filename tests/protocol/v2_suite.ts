@@ -340,6 +340,20 @@ export const V2_STEPS: readonly Step[] = [
     },
   },
   {
+    name: "TYPING goes out once a second to a target, however often it is said",
+    async run(server) {
+      await using it = await pair(server, "v28", { want: ["typing"] });
+      const { alice, bob, b } = it;
+      for (let i = 0; i < 200; i++) await alice.send({ msgid: MSGID.TYPING, toid: b });
+      await alice.chat(b, "done");
+
+      await bob.take(MSGID.ONE_CHAT);
+      const told = bob.untaken.filter((m) => m.msgid === MSGID.TYPING).length;
+      // One, or two where the 200 took more than a second.
+      assert(told === 1 || told === 2, `${told} times`);
+    },
+  },
+  {
     name: "DELIVERED and TYPING go to those who want them",
     async run(server) {
       await using it = await pair(server, "v12", { want: ["delivered", "typing"] });

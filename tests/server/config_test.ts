@@ -16,6 +16,7 @@ const WRONG: Record<(typeof FLAGS)[number]["name"], readonly string[]> = {
   "host": ["", " "],
   "port": ["", "x", "-1", "65536", "1.5", "1e9", "NaN"],
   "http-port": ["", "x", "-1", "65536"],
+  "http-host": ["", " "],
   "data": ["", " "],
   "mysql": ["", "localhost", "http://host/db", "mysql:"],
   "redis": ["", "localhost", "http://host"],

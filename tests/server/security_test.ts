@@ -258,7 +258,7 @@ Deno.test("--max-failures: an address that tries many accounts waits, a right pa
 
 Deno.test("the wait after failed log-ins doubles up to a bound, and is forgotten in time", async () => {
   const clock = new FakeClock();
-  const limits = { registrationsPerMinute: 0, failures: 3, exempt: () => true };
+  const limits = { registrationsPerMinute: 0, failures: 3, exempt: () => true, network: String };
   const guard = new Guard(clock, limits);
   const guess = () => guard.receive({ type: "login", remote: "192.0.2.1", account: "alice" });
   assertEquals([guess(), guess(), guess()], [0, 0, 0]);

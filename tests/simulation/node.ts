@@ -114,7 +114,7 @@ export class SimNode implements Owner {
       concurrency: 10_000,
       onCrash: "escalate",
     });
-    const free = { registrationsPerMinute: 0, failures: 0, exempt: () => true };
+    const free = { registrationsPerMinute: 0, failures: 0, exempt: () => true, network: String };
     system.spawn<GuardMessage>("guard", () => new Guard(this.main.clock, free));
     system.spawn<PasswordMessage>("passwords", () => new PasswordActor(this.#passwords()), {
       concurrency: 1_000,

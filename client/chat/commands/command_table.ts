@@ -67,6 +67,7 @@ export const COMMANDS = {
     args: [{ name: "person", kind: "person" }],
     help: "take somebody off the list of friends",
     aliases: ["unfriend"],
+    isRare: true,
   },
   create: {
     args: [{ name: "name", kind: "word" }, { name: "desc", kind: "rest", optional: true }],

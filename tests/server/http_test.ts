@@ -1,0 +1,69 @@
+/** The HTTP port: what it answers, and that nobody who holds it open keeps others out for long. */
+
+import { assertEquals, assertMatch } from "@std/assert";
+import { serveHttp } from "../../server/observe/http.ts";
+import { until } from "../support/until.ts";
+
+const parts = {
+  problem: () => Promise.resolve<string | undefined>(undefined),
+  metrics: () => Promise.resolve("chat_ready 1\n"),
+};
+
+async function get(port: number, request: string): Promise<string> {
+  const conn = await Deno.connect({ port });
+  const answer = new Response(conn.readable).text();
+  const writer = conn.writable.getWriter();
+  await writer.write(new TextEncoder().encode(request));
+  return await answer;
+}
+
+Deno.test("the HTTP port answers health, readiness and metrics, however the request is cut", async () => {
+  const http = serveHttp("127.0.0.1", 0, {
+    ...parts,
+    problem: () => Promise.resolve("the store does not answer"),
+  });
+  try {
+    const metrics = await fetch(`http://127.0.0.1:${http.port}/metrics?x=1`);
+    assertEquals([metrics.status, await metrics.text()], [200, "chat_ready 1\n"]);
+    const ready = await fetch(`http://127.0.0.1:${http.port}/readyz`);
+    assertEquals([ready.status, await ready.text()], [503, "the store does not answer\n"]);
+    const other = await fetch(`http://127.0.0.1:${http.port}/secret`);
+    assertEquals([other.status, (await other.text()).startsWith("not found")], [404, true]);
+
+    const conn = await Deno.connect({ port: http.port });
+    const answer = new Response(conn.readable).text();
+    const writer = conn.writable.getWriter();
+    for (const byte of new TextEncoder().encode("GET /healthz HTTP/1.1\r\n\r\n")) {
+      await writer.write(Uint8Array.of(byte));
+    }
+    assertMatch(await answer, /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nok\n$/);
+    assertMatch(await get(http.port, "BREW /pot HTTP/9\r\n\r\n"), /^HTTP\/1\.1 404 /);
+    assertMatch(await get(http.port, "x".repeat(8 * 1024)), /^HTTP\/1\.1 400 /);
+  } finally {
+    await http.stop();
+  }
+});
+
+Deno.test("beyond 64 connections the HTTP port turns newcomers away, and serves again when one leaves", async () => {
+  const http = serveHttp("127.0.0.1", 0, parts);
+  const silent: Deno.Conn[] = [];
+  const isServed = async () => {
+    try {
+      const response = await fetch(`http://127.0.0.1:${http.port}/healthz`);
+      return await response.text() === "ok\n";
+    } catch {
+      return false;
+    }
+  };
+  try {
+    for (let i = 0; i < 64; i++) silent.push(await Deno.connect({ port: http.port }));
+
+    assertEquals(await isServed(), false);
+
+    silent.pop()?.close();
+    await until(isServed);
+  } finally {
+    for (const conn of silent) conn.close();
+    await http.stop();
+  }
+});
