@@ -54,7 +54,14 @@ export const login: Handler<Login> = async (session, m, host) => {
   const user = await prove(session, row, account, m.password, host);
   want(session, m.want);
   passSeen(m.seen, host);
-  await enter(session, user, { device: m.device ?? "", token: undefined }, false, host, m.req);
+  const isStillProved = async () => {
+    const now = await host.store.call("userById", user.id);
+    // Another log-in may have replaced the hash by a dearer one of the same password.
+    return now !== undefined &&
+      (now.hash === user.hash || await host.passwords.verify(m.password, now.hash));
+  };
+  const ticket = { device: m.device ?? "", token: undefined, isStillProved };
+  await enter(session, user, ticket, false, host, m.req);
   upgradeHash(user, m.password, host);
 };
 
@@ -135,14 +142,24 @@ export const resume: Handler<Resume> = async (session, m, host) => {
   }
   want(session, m.want);
   passSeen(m.seen, host);
+  const device = m.device ?? "";
+  const isStillProved = async () => {
+    const still = await host.store.call("tokenOwner", claims.tokenId, now, device);
+    return still?.id === owner.id;
+  };
   const held = { token: m.token, tokenId: claims.tokenId };
-  await enter(session, owner, { device: m.device ?? "", token: held }, true, host, m.req);
+  await enter(session, owner, { device, token: held, isStillProved }, true, host, m.req);
 };
 
 /** The token to go on with, if there is one, and the device that it is for. */
 interface Ticket {
   readonly device: string;
   readonly token: { readonly token: string; readonly tokenId: string } | undefined;
+  /**
+   * Whether what let the user in does so still. Asked once the place is claimed and the token saved:
+   * whoever changes the password or revokes the token later finds both, and ends them.
+   */
+  readonly isStillProved: () => Promise<boolean>;
 }
 
 // LOGOUT → v2: OK. The token in use ends. While it cannot, the session goes on. What came before it
@@ -211,7 +228,7 @@ async function enter(
     if (!(await host.registry.ask<boolean>(claim, CLAIM_MS))) throw new ChatError("ALREADY_ONLINE");
     const contacts = await host.store.call("contacts", who.id);
     if (session.closed) return host.leave(session);
-    if (session.v === 1) await answerV1(session, who, contacts, host);
+    if (session.v === 1) await answerV1(session, who, contacts, ticket, host);
     else await answerV2(session, who, contacts, ticket, host, req);
   } catch (error) {
     const refused = error instanceof ChatError && error.code === "ALREADY_ONLINE";
@@ -225,8 +242,10 @@ async function answerV1(
   session: Session,
   who: PersonRow,
   contacts: ContactsRow,
+  ticket: Ticket,
   host: Host,
 ): Promise<void> {
+  if (!await ticket.isStillProved()) throw new ChatError("WRONG_CREDENTIALS");
   const rows = await host.store.call("pending", who.id, "", MAX_HAND_OVER);
   if (session.closed) return host.leave(session);
   const { friends, groups } = withStates(contacts, who.id, host.replica);
@@ -272,8 +291,12 @@ async function answerV2(
     const expires = host.clock.now() + host.settings.tokenMs;
     token = host.signer.issue(who.id, expires);
     await host.store.call("saveToken", token.tokenId, who.id, expires, ticket.device);
-    if (session.closed) return host.leave(session);
   }
+  if (!await ticket.isStillProved()) {
+    await host.store.call("revokeToken", who.id, token.tokenId);
+    throw new ChatError("WRONG_CREDENTIALS");
+  }
+  if (session.closed) return host.leave(session);
   session.tokenId = token.tokenId;
   const lists = withStates(contacts, who.id, host.replica);
   host.presence.watch(session, watched(contacts));

@@ -172,3 +172,37 @@ Deno.test("a table for people escapes what a terminal would obey; a wrong comman
   assertEquals([help.code, help.out.trim()], [0, adminHelp().trim()]);
   for (const command of COMMANDS) assertStringIncludes(help.out, command.name);
 });
+
+Deno.test("a log-in with the old password that is in hand during a reset is not in after it", async () => {
+  // Hashes slow enough that log-ins wait for theirs while the reset is done.
+  await using server = await TestServer.start({
+    passwordCost: "65536,3",
+    flags: ["--password-threads", "1", "--max-failures", "0"],
+  });
+  await using first = await server.connect();
+  const id = await first.register("victim");
+  const reset = { isDone: false };
+  const done = admin(["--data", server.data, "--stdin", "reset-password", "victim"], "changed\n")
+    .finally(() => reset.isDone = true);
+  const tries = [];
+  while (!reset.isDone && tries.length < 20) {
+    const peer = await server.connect();
+    tries.push({ peer, ack: peer.login(id) });
+    // Spread over the reset, so that some are in each of its phases.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  const { code, err } = await done;
+  assertEquals([code, err], [0, ""]);
+
+  const acks = await Promise.allSettled(tries.map(({ ack }) => ack));
+  const errnos = acks.map((ack) => ack.status === "fulfilled" ? ack.value.errno : "refused");
+  assert(tries.length > 2, "the reset was over at once");
+  for (const ack of acks) {
+    if (ack.status === "rejected" || ack.value.errno !== 0) continue;
+    await using other = await server.connect();
+    const resumed = await other.ask({ msgid: MSGID.RESUME, v: 2, token: ack.value.token });
+    assertEquals(resumed.errno, 1, `a token outlives the reset: ${errnos}`);
+  }
+  assertEquals(await rows(server, "sessions", "victim"), []);
+  for (const { peer } of tries) await peer[Symbol.asyncDispose]();
+});
