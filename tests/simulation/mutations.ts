@@ -71,7 +71,7 @@ export const MUTATIONS: readonly Mutation[] = [
     from: 5_401,
     host: (host) => eachSession(host, keepingLatest),
   },
-  { name: "a login does not tell what its client has seen", from: 19_301, noSeen: true },
+  { name: "a login does not tell what its client has seen", from: 5_701, noSeen: true },
   {
     name: "a closed connection keeps its entry",
     node: (node) => ignore(node, "closed"),
