@@ -86,6 +86,8 @@ export function serveHttp(host: string, port: number, parts: HttpParts): HttpSer
       isStopping = true;
       listener.close();
       await accepting;
+      // Who has not sent a whole request yet must not hold the node's end up for REQUEST_MS.
+      for (const conn of open.keys()) closeQuietly(conn);
       await Promise.all(open.values());
     },
   };

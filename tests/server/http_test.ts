@@ -1,6 +1,6 @@
 /** The HTTP port: what it answers, and that nobody who holds it open keeps others out for long. */
 
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { serveHttp } from "../../server/observe/http.ts";
 import { until } from "../support/until.ts";
 
@@ -66,4 +66,17 @@ Deno.test("beyond 64 connections the HTTP port turns newcomers away, and serves 
     for (const conn of silent) conn.close();
     await http.stop();
   }
+});
+
+Deno.test("a connection that asks for nothing does not hold the end up", async () => {
+  const http = serveHttp("127.0.0.1", 0, parts);
+  using silent = await Deno.connect({ port: http.port });
+  // Accepted in order: once this is answered, the silent one is open.
+  await (await fetch(`http://127.0.0.1:${http.port}/healthz`)).text();
+
+  const began = performance.now();
+  await http.stop();
+
+  assert(performance.now() - began < 5_000);
+  assertEquals(await silent.read(new Uint8Array(1)), null);
 });
