@@ -38,7 +38,7 @@ function plan(): Plan {
   };
 }
 
-Deno.test("RESUME asks the store for the token's owner, once, then for contacts and what waits; no password is hashed", async () => {
+Deno.test("RESUME asks the store for the token's owner, before the claim and after it, for contacts and for what waits; no password is hashed", async () => {
   const world = new World(plan(), { trace: false, mutation: undefined });
   const { scheduler, database } = world;
   const asked: string[] = [];
@@ -67,8 +67,11 @@ Deno.test("RESUME asks the store for the token's owner, once, then for contacts 
 
   assertEquals(world.clients[0]?.online, true);
   assert(login.includes("password"), `LOGIN took ${login}`);
-  assertEquals(asked.slice(0, 3), ["tokenOwner", "contacts", "pending"]);
-  assertEquals(asked.filter((what) => what !== "pending"), ["tokenOwner", "contacts"]);
+  assertEquals(asked.slice(0, 4), ["tokenOwner", "contacts", "tokenOwner", "pending"]);
+  assertEquals(
+    asked.filter((what) => what !== "pending"),
+    ["tokenOwner", "contacts", "tokenOwner"],
+  );
 });
 
 Deno.test("a token's owner is found by primary keys, in one statement", async () => {

@@ -218,6 +218,18 @@ export const CASES: Record<string, (store: StorePort) => Promise<void>> = {
     assertEquals(await store.group(id + 1_000_000), undefined);
   },
 
+  async "a group whose creator is gone has its name still, and who asks for it uses no id up"(
+    store,
+  ) {
+    const [ann, gone] = [await newUser(store), await newUser(store)];
+    const name = freshName("left");
+    const id = await store.createGroup(gone, name, "");
+    await store.deleteUser(gone);
+
+    assertEquals(await store.createGroup(ann, name, ""), undefined);
+    assertEquals(await store.createGroup(ann, freshName("next"), ""), Number(id) + 1);
+  },
+
   async "someone with several groups and friends sees each of them"(store) {
     const [ann, bob] = [await newUser(store), await newUser(store)];
     const [g1, g2] = [await newGroup(store, ann, bob), await newGroup(store, bob, ann)];

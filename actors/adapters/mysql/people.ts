@@ -138,12 +138,13 @@ export class MysqlPeople {
     return this.#link.transaction(async (connection, again) => {
       const [taken] = await rows(
         connection,
-        "SELECT a.id, g.userid FROM allgroup a JOIN groupuser g ON g.groupid = a.id " +
-          "WHERE a.groupkey = ? AND g.grouprole = 'creator'",
+        // A group whose creator has deleted the account has its name still.
+        "SELECT a.id, g.userid FROM allgroup a LEFT JOIN groupuser g " +
+          "ON g.groupid = a.id AND g.grouprole = 'creator' WHERE a.groupkey = ?",
         [key],
       );
       if (taken !== undefined) {
-        return again && int(taken, "userid") === user ? int(taken, "id") : undefined;
+        return again && taken.userid === user ? int(taken, "id") : undefined;
       }
       if (
         (await rows(connection, `${USER} WHERE id = ? AND password <> ''`, [user])).length === 0
