@@ -16,6 +16,7 @@
  */
 
 export { Client } from "./library/client.ts";
+export type { UserRequests } from "./library/user_requests.ts";
 export { connect } from "./transport/connect.ts";
 export type { ClientOptions, HistoryPage, Queued, Sent } from "./library/options.ts";
 export type { Login } from "./library/authenticator.ts";

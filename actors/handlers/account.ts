@@ -2,15 +2,17 @@
 
 import { ChatError } from "@chat/wire/errors.ts";
 import {
-  type ChangePassword,
-  type DeleteAccount,
+  ChangePassword,
+  DeleteAccount,
   type Friend,
   type Group,
   type Login,
-  type Logout,
+  LoginV1,
+  LoginV2,
+  Logout,
   MSGID,
-  type Register,
-  type Resume,
+  Register,
+  Resume,
   type Want,
 } from "@chat/wire/messages.ts";
 import { isCredible } from "../hlc.ts";
@@ -19,7 +21,7 @@ import { pushTextV1 } from "../sessions/push_text.ts";
 import type { Replica } from "../routing/replica.ts";
 import { Delivery } from "../sessions/delivery.ts";
 import type { Session } from "../sessions/session.ts";
-import type { Handler, Host } from "./types.ts";
+import { echo, entry, type Handler, type Host, type Requests } from "./types.ts";
 
 /** Deadline of a claim on the online entry, ms: above the bus adapter's own (1 s). */
 const CLAIM_MS = 3_000;
@@ -29,7 +31,7 @@ const GUARD_MS = 3_000;
 const MAX_HAND_OVER = 1_000;
 
 // REGISTER name, password → REGISTER_ACK id | NAME_TAKEN
-export const register: Handler<Register> = async (session, m, host) => {
+const register: Handler<Register> = async (session, m, host) => {
   const { remote } = session;
   waitOrGo(await host.guard.ask<number>({ type: "register", remote }, GUARD_MS));
   const hash = await host.passwords.hash(m.password);
@@ -42,7 +44,7 @@ export const register: Handler<Register> = async (session, m, host) => {
 };
 
 // LOGIN id | name, password → LOGIN_ACK | WRONG_CREDENTIALS | ALREADY_ONLINE
-export const login: Handler<Login> = async (session, m, host) => {
+const login: Handler<Login> = async (session, m, host) => {
   const { id, name = "" } = m;
   const row = id !== undefined
     ? await host.store.call("userById", id)
@@ -101,7 +103,7 @@ function upgradeHash({ id, hash }: UserRow, password: string, host: Host): void 
 }
 
 // CHANGE_PASSWORD old, new → OK | WRONG_CREDENTIALS. Tokens but the one in use end.
-export const changePassword: Handler<ChangePassword> = async (session, m, host) => {
+const changePassword: Handler<ChangePassword> = async (session, m, host) => {
   const { user, tokenId } = session;
   await proveAgain(session, m.old, host);
   const hash = await host.passwords.hash(m.new);
@@ -110,7 +112,7 @@ export const changePassword: Handler<ChangePassword> = async (session, m, host) 
 };
 
 // DELETE_ACCOUNT password → OK, then BYE | WRONG_CREDENTIALS
-export const deleteAccount: Handler<DeleteAccount> = async (session, m, host) => {
+const deleteAccount: Handler<DeleteAccount> = async (session, m, host) => {
   const { user } = session;
   if (user !== 0) { // else a worker died that had done it
     await proveAgain(session, m.password, host);
@@ -131,7 +133,7 @@ async function proveAgain(session: Session, password: string, host: Host): Promi
 }
 
 // RESUME token → LOGIN_ACK | WRONG_CREDENTIALS. Takes the old connection's place.
-export const resume: Handler<Resume> = async (session, m, host) => {
+const resume: Handler<Resume> = async (session, m, host) => {
   session.v = 2;
   const now = host.clock.now();
   const claims = host.signer.check(m.token, now);
@@ -164,7 +166,7 @@ interface Ticket {
 
 // LOGOUT → v2: OK. The token in use ends. While it cannot, the session goes on. What came before it
 // is answered before it: the store answers once that is committed.
-export const logout: Handler<Logout> = async (session, m, host) => {
+const logout: Handler<Logout> = async (session, m, host) => {
   const { user, tokenId } = session;
   if (user !== 0) { // else a worker died that had done it
     if (tokenId !== "") await host.store.call("revokeToken", user, tokenId);
@@ -188,11 +190,6 @@ function waitOrGo(ms: number): void {
   throw new ChatError("TOO_FAST", `too many attempts: wait ${Math.ceil(ms / 1_000)} s`, {
     cause: ms,
   });
-}
-
-/** The field that echoes a request's label. */
-export function echo(m: { readonly req?: string | number | undefined }): { req?: string | number } {
-  return m.req === undefined ? {} : { req: m.req };
 }
 
 function want(session: Session, wants: readonly Want[] | undefined): void {
@@ -354,3 +351,18 @@ export function groupStates(group: GroupRow, self: UserId, replica: Replica): Gr
   const users = group.users.map((u) => personState(u, self, replica));
   return { id, groupname, groupdesc, users };
 }
+
+/** Rows of the handler table. */
+export const ACCOUNT_REQUESTS: Requests = {
+  both: [
+    [MSGID.REGISTER, entry("any", Register, register)],
+    [MSGID.RESUME, entry("connected", Resume, resume)],
+    [MSGID.LOGOUT, entry("loggedIn", Logout, logout)],
+  ],
+  v1: [[MSGID.LOGIN, entry("connected", LoginV1, login)]],
+  v2: [
+    [MSGID.LOGIN, entry("connected", LoginV2, login)],
+    [MSGID.CHANGE_PASSWORD, entry("loggedIn", ChangePassword, changePassword)],
+    [MSGID.DELETE_ACCOUNT, entry("loggedIn", DeleteAccount, deleteAccount)],
+  ],
+};

@@ -6,24 +6,24 @@
 
 import { ChatError } from "@chat/wire/errors.ts";
 import {
-  type GroupChatV1,
-  type GroupChatV2,
-  type History,
-  type OneChatV1,
-  type OneChatV2,
-  type RecvAck,
-  type Typing,
+  GroupChatV1,
+  GroupChatV2,
+  History,
+  MSGID,
+  OneChatV1,
+  OneChatV2,
+  RecvAck,
+  Typing,
 } from "@chat/wire/messages.ts";
 import { MAX_HISTORY_UNITS } from "@chat/wire/limits.ts";
 import type { Message } from "../ports.ts";
 import { historyText } from "../sessions/push_text.ts";
-import { MSGID } from "@chat/wire/messages.ts";
 import { MAX_RESENT_MS, midTime } from "../hlc.ts";
 import { WORKER_SPAN } from "../runtime/lane.ts";
 import type { Turn } from "../runtime/mailbox.ts";
 import { targetKey } from "../sessions/sent_chats.ts";
 import type { Session } from "../sessions/session.ts";
-import type { Handler, Host } from "./types.ts";
+import { entry, type Handler, type Host, type Requests } from "./types.ts";
 
 interface Draft {
   readonly cid: string;
@@ -38,17 +38,17 @@ interface Draft {
 }
 
 // ONE_CHAT toid, cid, msg → CHAT_ACK when durable | NO_SUCH_TARGET | TRY_LATER
-export const oneChatV2: Handler<OneChatV2> = (session, { cid, toid, msg, req, at, seen }, host) =>
+const oneChatV2: Handler<OneChatV2> = (session, { cid, toid, msg, req, at, seen }, host) =>
   chat(session, { cid, toid, groupid: 0, msg, extra: "", req, at, seen }, host);
 
 // GROUP_CHAT groupid, cid, msg → CHAT_ACK | NO_SUCH_TARGET | NOT_PERMITTED | TRY_LATER
-export const groupChatV2: Handler<GroupChatV2> = (session, m, host) => {
+const groupChatV2: Handler<GroupChatV2> = (session, m, host) => {
   const { cid, groupid, msg, req, at, seen } = m;
   return chat(session, { cid, toid: 0, groupid, msg, extra: "", req, at, seen }, host);
 };
 
 // ONE_CHAT to | toid, msg, and whatever else → nothing, or ERROR
-export const oneChatV1: Handler<OneChatV1> = (session, m, host) => {
+const oneChatV1: Handler<OneChatV1> = (session, m, host) => {
   const { msgid: _, id: __, name: ___, msg, ...rest } = m;
   const toid = m.to ?? m.toid ?? 0;
   const cid = classicCid(session, host);
@@ -60,7 +60,7 @@ export const oneChatV1: Handler<OneChatV1> = (session, m, host) => {
 };
 
 // GROUP_CHAT groupid, msg, and whatever else → nothing, or ERROR
-export const groupChatV1: Handler<GroupChatV1> = (session, m, host) => {
+const groupChatV1: Handler<GroupChatV1> = (session, m, host) => {
   const { msgid: _, id: __, name: ___, msg, ...rest } = m;
   const { groupid } = m;
   const cid = classicCid(session, host);
@@ -72,12 +72,12 @@ export const groupChatV1: Handler<GroupChatV1> = (session, m, host) => {
 };
 
 // RECV_ACK mids → nothing
-export const recvAck: Handler<RecvAck> = (session, m) => {
+const recvAck: Handler<RecvAck> = (session, m) => {
   for (const mid of m.mids) session.receipt(mid);
 };
 
 // HISTORY userid | groupid, before, limit → HISTORY_ACK | NO_SUCH_TARGET
-export const history: Handler<History> = async (session, m, host) => {
+const history: Handler<History> = async (session, m, host) => {
   const before = m.before ?? "";
   const page = m.groupid !== undefined
     ? await host.store.call("historyOf", session.user, m.groupid, before, m.limit)
@@ -107,7 +107,7 @@ function newest(messages: readonly Message[]): string[] {
 }
 
 // TYPING toid | groupid → nothing
-export const typing: Handler<Typing> = (session, m, host) => {
+const typing: Handler<Typing> = (session, m, host) => {
   const { user, name } = session;
   if ((m.groupid === undefined) === (m.toid === undefined)) {
     throw new ChatError("MALFORMED", "needs either toid or groupid");
@@ -279,3 +279,18 @@ function extraText(rest: Record<string, unknown>): string {
     throw new ChatError("MALFORMED", "nested too deep", { cause });
   }
 }
+
+/** Rows of the handler table. */
+export const CHAT_REQUESTS: Requests = {
+  v1: [
+    [MSGID.ONE_CHAT, entry("loggedIn", OneChatV1, oneChatV1)],
+    [MSGID.GROUP_CHAT, entry("loggedIn", GroupChatV1, groupChatV1)],
+  ],
+  v2: [
+    [MSGID.ONE_CHAT, entry("loggedIn", OneChatV2, oneChatV2)],
+    [MSGID.GROUP_CHAT, entry("loggedIn", GroupChatV2, groupChatV2)],
+    [MSGID.RECV_ACK, entry("loggedIn", RecvAck, recvAck)],
+    [MSGID.HISTORY, entry("loggedIn", History, history)],
+    [MSGID.TYPING, entry("loggedIn", Typing, typing)],
+  ],
+};

@@ -1,18 +1,12 @@
-/** ADD_FRIEND, REMOVE_FRIEND, CREATE_GROUP, JOIN_GROUP: whom a user knows. v1 gets no answer but an ERROR. */
+/** ADD_FRIEND, CREATE_GROUP, JOIN_GROUP: whom a user knows. v1 gets no answer but an ERROR. */
 
 import { ChatError } from "@chat/wire/errors.ts";
-import {
-  type AddFriend,
-  type CreateGroup,
-  type JoinGroup,
-  MSGID,
-  type RemoveFriend,
-} from "@chat/wire/messages.ts";
-import { echo, groupStates, personState } from "./account.ts";
-import type { Handler } from "./types.ts";
+import { AddFriend, CreateGroup, JoinGroup, MSGID } from "@chat/wire/messages.ts";
+import { groupStates, personState } from "./account.ts";
+import { echo, entry, type Handler, type Requests } from "./types.ts";
 
 // ADD_FRIEND friendid | name → OK friend | NO_SUCH_TARGET
-export const addFriend: Handler<AddFriend> = async (session, m, host) => {
+const addFriend: Handler<AddFriend> = async (session, m, host) => {
   const { maxFriends } = host.settings;
   const whom = m.friendid ?? m.name ?? 0;
   const person = await host.store.call("addFriend", session.user, whom, maxFriends);
@@ -24,21 +18,8 @@ export const addFriend: Handler<AddFriend> = async (session, m, host) => {
   host.reply(session, { msgid: MSGID.OK, friend, ...echo(m) });
 };
 
-// REMOVE_FRIEND friendid | name → OK friend | NO_SUCH_TARGET
-export const removeFriend: Handler<RemoveFriend> = async (session, m, host) => {
-  const { user } = session;
-  const person = await host.store.call("removeFriend", user, m.friendid ?? m.name ?? 0);
-  if (person === undefined) throw new ChatError("NO_SUCH_TARGET", "no such user");
-  const { groups } = await host.store.call("contacts", user);
-  // Fellow members of a group go on being told of each other.
-  const isFellow = groups.some(({ users }) => users.some(({ id }) => id === person.id));
-  if (!isFellow) host.presence.unwatch(session, person.id);
-  const friend = personState(person, user, host.replica);
-  host.reply(session, { msgid: MSGID.OK, friend, ...echo(m) });
-};
-
 // CREATE_GROUP groupname, groupdesc → OK groupid, group | NAME_TAKEN
-export const createGroup: Handler<CreateGroup> = async (session, m, host) => {
+const createGroup: Handler<CreateGroup> = async (session, m, host) => {
   const { user, name } = session;
   const id = await host.store.call("createGroup", user, m.groupname, m.groupdesc);
   if (id === undefined) throw new ChatError("NAME_TAKEN", "a group of this name exists");
@@ -51,7 +32,7 @@ export const createGroup: Handler<CreateGroup> = async (session, m, host) => {
 };
 
 // JOIN_GROUP groupid | groupname → OK groupid, group | NO_SUCH_TARGET
-export const joinGroup: Handler<JoinGroup> = async (session, m, host) => {
+const joinGroup: Handler<JoinGroup> = async (session, m, host) => {
   const { user } = session;
   const { maxGroup } = host.settings;
   const row = await host.store.call("joinGroup", user, m.groupid ?? m.groupname ?? 0, maxGroup);
@@ -65,4 +46,13 @@ export const joinGroup: Handler<JoinGroup> = async (session, m, host) => {
   host.presence.watch(session, row.users.map((u) => u.id));
   const group = groupStates(row, user, host.replica);
   host.reply(session, { msgid: MSGID.OK, groupid: row.id, group, ...echo(m) });
+};
+
+/** Rows of the handler table. */
+export const CONTACT_REQUESTS: Requests = {
+  both: [
+    [MSGID.ADD_FRIEND, entry("loggedIn", AddFriend, addFriend)],
+    [MSGID.CREATE_GROUP, entry("loggedIn", CreateGroup, createGroup)],
+    [MSGID.JOIN_GROUP, entry("loggedIn", JoinGroup, joinGroup)],
+  ],
 };

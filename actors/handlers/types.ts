@@ -111,6 +111,13 @@ export interface HandlerEntry {
   readonly run: (session: Session, raw: unknown, host: Host) => Turn | string;
 }
 
+/** The rows of one feature: msgid and handler, and in which versions of the protocol. */
+export interface Requests {
+  readonly both?: readonly (readonly [number, HandlerEntry])[];
+  readonly v1?: readonly (readonly [number, HandlerEntry])[];
+  readonly v2?: readonly (readonly [number, HandlerEntry])[];
+}
+
 /** Binds a schema to its handler, so that a handler only ever sees what the schema allows. */
 export function entry<S extends z.ZodType>(
   phase: Phase,
@@ -127,4 +134,9 @@ export function entry<S extends z.ZodType>(
       return `${path === "" ? "" : `${path}: `}${issue?.message ?? "invalid"}`;
     },
   };
+}
+
+/** The field that echoes a request's label. */
+export function echo(m: { readonly req?: string | number | undefined }): { req?: string | number } {
+  return m.req === undefined ? {} : { req: m.req };
 }

@@ -55,25 +55,21 @@ export function ofSession(old: Directory, session: Session): Directory {
   return { people, rooms };
 }
 
-/** Without a friend; a fellow member is still known. */
-export function withoutFriend(old: Directory, id: number): Directory {
-  const person = old.people.get(id);
-  if (person === undefined) return old;
-  return { ...old, people: new Map(old.people).set(id, { ...person, friend: false }) };
-}
-
-/** With a new friend. */
-export function withFriend(old: Directory, friend: Friend): Directory {
-  return { ...old, people: new Map(old.people).set(friend.id, personOf(friend, true)) };
-}
-
-/** With a group that was made or joined, and its members. */
-export function withGroup(old: Directory, group: Group): Directory {
-  const people = new Map(old.people);
-  for (const member of group.users) {
-    people.set(member.id, personOf(member, people.get(member.id)?.friend ?? false));
+/** With the session's friends and groups as they are now; who was known is as present as before. */
+export function withContacts(old: Directory, session: Session): Directory {
+  const next = ofSession(old, session);
+  const people = new Map(next.people);
+  for (const { id, online } of old.people.values()) {
+    const person = people.get(id);
+    const isToldOf = person?.online !== undefined; // of a stranger nothing is
+    if (isToldOf && online !== undefined) people.set(id, { ...person, online });
   }
-  return { people, rooms: new Map(old.rooms).set(group.id, roomOf(group)) };
+  // Members who wrote since the session's list was made are in the room already.
+  const rooms = new Map([...next.rooms].map(([id, room]) => {
+    const members = new Set([...room.members, ...old.rooms.get(id)?.members ?? []]);
+    return [id, { ...room, members: [...members] }];
+  }));
+  return { people, rooms };
 }
 
 /** With somebody's presence; who is not known stays unknown. */

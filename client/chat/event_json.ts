@@ -6,8 +6,8 @@ import { type Directory, keyOf, type Person, titleOf } from "./directory.ts";
 import { ConnectionLost, OutboxFull, RequestError } from "../library/errors.ts";
 import type { ClientEvent, Message, Target } from "../library/events.ts";
 
-/** An event of the client. */
-export function eventShown(event: ClientEvent, directory: Directory): object {
+/** An event of the client; undefined when the answer to a command tells of it. */
+export function eventShown(event: ClientEvent, directory: Directory): object | undefined {
   switch (event.type) {
     case "message":
       return { event: "message", ...messageShown(event.message, directory) };
@@ -25,6 +25,8 @@ export function eventShown(event: ClientEvent, directory: Directory): object {
     }
     case "error":
       return { event: "problem", errno: event.errno, error: event.errmsg };
+    case "contacts":
+      return undefined;
     case "delivered":
     case "presence":
     case "typing":

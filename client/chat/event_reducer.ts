@@ -14,7 +14,7 @@ import {
   withSent,
   withUnread,
 } from "./conversation.ts";
-import { keyOf, ofSession, withPresence, withSender } from "./directory.ts";
+import { keyOf, ofSession, withContacts, withPresence, withSender } from "./directory.ts";
 import type { ClientEvent, Message, Target } from "../library/events.ts";
 import { insertLine, messageLine, settleLine } from "./lines.ts";
 import {
@@ -63,6 +63,8 @@ export function onEvent(state: State, event: ClientEvent, now: number): State {
         me: { id: event.session.id, name: event.session.name },
         directory: ofSession(state.directory, event.session),
       };
+    case "contacts":
+      return { ...state, directory: withContacts(state.directory, event.session) };
     case "connection":
       return onConnection(state, event, now);
     case "bye":

@@ -5,17 +5,9 @@
  */
 
 import { NO_MARK, whenLeft, withPage } from "./conversation.ts";
-import {
-  EMPTY,
-  keyOf,
-  ofSession,
-  targetOfKey,
-  withFriend,
-  withGroup,
-  withoutFriend,
-} from "./directory.ts";
+import { EMPTY, keyOf, ofSession, targetOfKey } from "./directory.ts";
 import { onEvent } from "./event_reducer.ts";
-import type { ClientEvent, Friend, Group, Message, Target } from "../library/events.ts";
+import type { ClientEvent, Message, Target } from "../library/events.ts";
 import { insertLine, messageLine, type NewLine } from "./lines.ts";
 import { type Outgoing, targetOf } from "../library/outbox.ts";
 import {
@@ -73,9 +65,6 @@ export type Action =
     readonly tone: "info" | "error";
     readonly now: number;
   }
-  | { readonly type: "friend"; readonly friend: Friend }
-  | { readonly type: "unfriended"; readonly id: number }
-  | { readonly type: "group"; readonly group: Group }
   | { readonly type: "focus"; readonly focused: boolean }
   | { readonly type: "scrolled"; readonly atBottom: boolean }
   | { readonly type: "clear" }
@@ -112,12 +101,6 @@ export function reduce(state: State, action: Action): State {
       }));
     case "notice":
       return withNotice(state, action);
-    case "unfriended":
-      return { ...state, directory: withoutFriend(state.directory, action.id) };
-    case "friend":
-      return { ...state, directory: withFriend(state.directory, action.friend) };
-    case "group":
-      return { ...state, directory: withGroup(state.directory, action.group) };
     case "focus":
       return look({ ...state, focused: action.focused });
     case "scrolled":

@@ -7,6 +7,7 @@
  * Source: docs/protocol.md; docs/client.md, "Library".
  */
 
+import type { ServerMessage } from "@chat/wire/messages.ts";
 import { eventOf } from "./answers.ts";
 import type { Credential, Login } from "./authenticator.ts";
 import { Connection } from "./connection.ts";
@@ -15,23 +16,22 @@ import {
   type ClientEvent,
   type ConnectionState,
   EventQueue,
-  type Friend,
-  type Group,
   type Session,
   type Target,
 } from "./events.ts";
 import type { Dial, OutboxStore } from "./transport.ts";
-import { type ClientOptions, type HistoryPage, type Queued, settingsOf } from "./options.ts";
+import { type ClientOptions, type Queued, settingsOf } from "./options.ts";
 import type { Outgoing } from "./outbox.ts";
 import { Patience } from "./retry.ts";
 import { RemoteCalls } from "./remote_calls.ts";
 import { User } from "./user.ts";
+import { UserRequests } from "./user_requests.ts";
 
 /** How long `close` waits for the last bytes to leave, in ms. */
 const CLOSE_FLUSH_MS = 1_000;
 
 /** One user's client; made by {@linkcode connect}. Iterating over it yields its events. */
-export class Client implements AsyncIterable<ClientEvent> {
+export class Client extends UserRequests implements AsyncIterable<ClientEvent> {
   readonly #events: EventQueue;
   readonly #patience: Patience;
   readonly #connection: Connection;
@@ -47,6 +47,7 @@ export class Client implements AsyncIterable<ClientEvent> {
     journal: OutboxStore | undefined,
     waiting: Outgoing[],
   ) {
+    super();
     const settings = settingsOf(options);
     this.#resume = options.resume;
     this.#events = new EventQueue(options.onEvent);
@@ -83,7 +84,7 @@ export class Client implements AsyncIterable<ClientEvent> {
     this.#connection.resumeInBackground(resume.token);
   }
 
-  /** The user's session as of the latest LOGIN_ACK; undefined before the first. */
+  /** The user's session: what the latest LOGIN_ACK said, and what was asked since; undefined before. */
   get session(): Session | undefined {
     return this.#user.session;
   }
@@ -172,58 +173,6 @@ export class Client implements AsyncIterable<ClientEvent> {
   }
 
   /**
-   * Adds a friend by id or name. Doing it twice changes nothing.
-   *
-   * @throws {RequestError} errno 5: no such user.
-   */
-  async addFriend(who: number | string): Promise<Friend> {
-    return await this.#calls.addFriend(who);
-  }
-
-  /**
-   * Takes somebody off the list of friends, by id or name. Doing it twice changes nothing.
-   *
-   * @throws {RequestError} errno 5: no such user.
-   */
-  async removeFriend(who: number | string): Promise<Friend> {
-    return await this.#calls.removeFriend(who);
-  }
-
-  /**
-   * Makes a group and joins it as its creator.
-   *
-   * @throws {RequestError} errno 1: the name is taken.
-   * @throws {ConnectionLost} It may have been made.
-   */
-  async createGroup(groupname: string, groupdesc = ""): Promise<Group> {
-    return await this.#calls.createGroup(groupname, groupdesc);
-  }
-
-  /**
-   * Joins a group by id or name. Doing it twice changes nothing.
-   *
-   * @throws {RequestError} errno 5: no such group.
-   */
-  async joinGroup(which: number | string): Promise<Group> {
-    return await this.#calls.joinGroup(which);
-  }
-
-  /**
-   * A page of a conversation: the latest messages, or those before a `mid`.
-   *
-   * @param limit 1 to 200. @default {50}
-   * @throws {RequestError} errno 5 or 6: no such conversation of this user.
-   */
-  async history(
-    target: Target,
-    options: { readonly before?: string | undefined; readonly limit?: number } = {},
-  ): Promise<HistoryPage> {
-    const page = await this.#calls.history(target, options.before, options.limit ?? 50);
-    this.#user.saw(page.messages.at(-1)?.mid ?? "");
-    return page;
-  }
-
-  /**
    * Changes the password. Every other session's token of this user becomes void.
    *
    * @throws {RequestError} errno 1: the old password is wrong; 4: the new one is not allowed.
@@ -296,6 +245,21 @@ export class Client implements AsyncIterable<ClientEvent> {
   /** Tells the program of something that failed without belonging to a request. */
   report(errno: number, errmsg: string): void {
     this.#events.push({ type: "error", errno, errmsg });
+  }
+
+  /** @ignore */
+  protected request(message: object, repeatable: boolean): Promise<ServerMessage> {
+    return this.#calls.request(message, repeatable);
+  }
+
+  /** @ignore */
+  protected changeSession(change: (session: Session) => Session): void {
+    this.#user.changeSession(change);
+  }
+
+  /** @ignore */
+  protected saw(mid: string): void {
+    this.#user.saw(mid);
   }
 
   async #signIn(how: Credential): Promise<Session> {

@@ -60,7 +60,7 @@ export interface Group {
   readonly users: readonly Member[];
 }
 
-/** Who is logged in, and what LOGIN_ACK said. */
+/** Who is logged in, whom they know, and what else LOGIN_ACK said. */
 export interface Session {
   /** User id. */
   readonly id: number;
@@ -117,6 +117,8 @@ export type ClientEvent =
   }
   /** Logged in, or back after a lost connection. */
   | { readonly type: "session"; readonly session: Session; readonly resumed: boolean }
+  /** The session's friends or groups are others, by a request of this client. */
+  | { readonly type: "contacts"; readonly session: Session }
   | {
     readonly type: "connection";
     readonly state: ConnectionState;

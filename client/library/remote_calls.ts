@@ -1,6 +1,6 @@
 /**
- * What the client asks of the server: each request as it goes over the wire, the answer that fits it,
- * and whether it may be asked again. It keeps no session: who is logged in is the client's.
+ * Sends requests to the server and waits for their answers; sends those that log a user in or out, or
+ * change the account. It keeps no session: who is logged in is the client's.
  *
  * Invariant: a request that was lost with its connection is repeated only if doing it twice changes
  * nothing.
@@ -12,8 +12,8 @@ import { refused, unexpected } from "./answers.ts";
 import type { Credential } from "./authenticator.ts";
 import type { Connection } from "./connection.ts";
 import { ConnectionLost, RequestError } from "./errors.ts";
-import type { Friend, Group, Target } from "./events.ts";
-import type { HistoryPage } from "./options.ts";
+import type { Target } from "./events.ts";
+import { nfc } from "./user_requests.ts";
 import type { Patience } from "./retry.ts";
 
 /** errno of a request that needs a login. */
@@ -57,50 +57,6 @@ export class RemoteCalls {
     throw unexpected("REGISTER", answer);
   }
 
-  /** ADD_FRIEND, by id or name. */
-  async addFriend(who: number | string): Promise<Friend> {
-    const message = typeof who === "number" ? { friendid: who } : { name: nfc(who) };
-    const answer = await this.#request({ msgid: MSGID.ADD_FRIEND, ...message }, true);
-    if (answer.msgid === MSGID.OK && answer.friend !== undefined) return answer.friend;
-    throw unexpected("ADD_FRIEND", answer);
-  }
-
-  /** REMOVE_FRIEND, by id or name. */
-  async removeFriend(who: number | string): Promise<Friend> {
-    const message = typeof who === "number" ? { friendid: who } : { name: nfc(who) };
-    const answer = await this.#request({ msgid: MSGID.REMOVE_FRIEND, ...message }, true);
-    if (answer.msgid === MSGID.OK && answer.friend !== undefined) return answer.friend;
-    throw unexpected("REMOVE_FRIEND", answer);
-  }
-
-  /** CREATE_GROUP. */
-  async createGroup(groupname: string, groupdesc: string): Promise<Group> {
-    const message = { msgid: MSGID.CREATE_GROUP, groupname: nfc(groupname), groupdesc };
-    const answer = await this.#request(message, false);
-    if (answer.msgid === MSGID.OK && answer.group !== undefined) return answer.group;
-    throw unexpected("CREATE_GROUP", answer);
-  }
-
-  /** JOIN_GROUP, by id or name. */
-  async joinGroup(which: number | string): Promise<Group> {
-    const message = typeof which === "number" ? { groupid: which } : { groupname: nfc(which) };
-    const answer = await this.#request({ msgid: MSGID.JOIN_GROUP, ...message }, true);
-    if (answer.msgid === MSGID.OK && answer.group !== undefined) return answer.group;
-    throw unexpected("JOIN_GROUP", answer);
-  }
-
-  /** HISTORY: the latest page, or the one before a `mid`. */
-  async history(target: Target, before: string | undefined, limit: number): Promise<HistoryPage> {
-    const answer = await this.#request({
-      msgid: MSGID.HISTORY,
-      ...(target.kind === "user" ? { userid: target.id } : { groupid: target.id }),
-      ...(before !== undefined && { before }),
-      limit,
-    }, true);
-    if (answer.msgid !== MSGID.HISTORY_ACK) throw unexpected("HISTORY", answer);
-    return { messages: answer.messages, more: answer.more };
-  }
-
   /** TYPING: no answer, and nothing while offline. */
   typing(target: Target): void {
     if (this.#connection.state !== "online") return;
@@ -113,14 +69,14 @@ export class RemoteCalls {
   /** CHANGE_PASSWORD. */
   async changePassword(oldPassword: string, newPassword: string): Promise<void> {
     const message = { msgid: MSGID.CHANGE_PASSWORD, old: oldPassword, new: newPassword };
-    const answer = await this.#request(message, false);
+    const answer = await this.request(message, false);
     if (answer.msgid !== MSGID.OK) throw unexpected("CHANGE_PASSWORD", answer);
     this.#connection.passwordChanged(newPassword);
   }
 
   /** DELETE_ACCOUNT. */
   async deleteAccount(password: string): Promise<void> {
-    const answer = await this.#request({ msgid: MSGID.DELETE_ACCOUNT, password }, false);
+    const answer = await this.request({ msgid: MSGID.DELETE_ACCOUNT, password }, false);
     if (answer.msgid !== MSGID.OK) throw unexpected("DELETE_ACCOUNT", answer);
   }
 
@@ -128,7 +84,7 @@ export class RemoteCalls {
   async logout(): Promise<void> {
     const hadUser = this.#caller.hasUser();
     try {
-      const answer = await this.#request({ msgid: MSGID.LOGOUT }, false);
+      const answer = await this.request({ msgid: MSGID.LOGOUT }, false);
       if (answer.msgid !== MSGID.OK) throw unexpected("LOGOUT", answer);
     } catch (error) {
       const isDone = hadUser && error instanceof RequestError && error.errno === NOT_LOGGED_IN;
@@ -136,7 +92,13 @@ export class RemoteCalls {
     }
   }
 
-  async #request(message: object, repeatable: boolean): Promise<ServerMessage> {
+  /**
+   * Sends a request of somebody who is logged in.
+   *
+   * @param repeatable Doing it twice changes nothing.
+   * @returns The answer, which is no refusal.
+   */
+  async request(message: object, repeatable: boolean): Promise<ServerMessage> {
     return await this.#patience.retry(async (leftMs) => {
       await this.#online(leftMs);
       return refused(await this.#connection.request(message, leftMs));
@@ -154,9 +116,4 @@ export class RemoteCalls {
     if (!inTime) throw new ConnectionLost("the server cannot be reached");
     if (!isOnline()) throw new ConnectionLost("not connected");
   }
-}
-
-/** Names are kept in this form; some keyboards and file systems make another. */
-function nfc(name: string): string {
-  return name.normalize("NFC");
 }

@@ -80,7 +80,7 @@ export class User {
     return !this.chats.has(this.#latest);
   }
 
-  /** The session as of the latest LOGIN_ACK; undefined before the first, and after a logout. */
+  /** The session; undefined before the first LOGIN_ACK, and after a logout. */
   get session(): Session | undefined {
     return this.#session;
   }
@@ -107,6 +107,13 @@ export class User {
     this.#context.told(ack.now, this.#options.clock.now());
     this.#options.emit({ type: "session", session, resumed });
     this.chats.start(id);
+  }
+
+  /** A request has changed the session's lists. */
+  changeSession(change: (session: Session) => Session): void {
+    if (this.#session === undefined) return;
+    this.#session = change(this.#session);
+    this.#options.emit({ type: "contacts", session: this.#session });
   }
 
   /** The connection is gone. */

@@ -9,8 +9,8 @@
 import { Arrivals } from "./arrivals.ts";
 import type { Client } from "../library/client.ts";
 import { type Clock, pause } from "../library/clock.ts";
-import type { Invocation } from "../chat/commands/command_table.ts";
-import { asGroup, helpLines, idOrName, parseLine, parseObject } from "../chat/commands/commands.ts";
+import { type Invocation, isRequest, perform } from "../chat/commands/command_table.ts";
+import { asGroup, helpLines, parseLine, parseObject } from "../chat/commands/commands.ts";
 import { keyOf } from "../chat/directory.ts";
 import { ConnectionLost, RequestError } from "../library/errors.ts";
 import type { ClientEvent, Target } from "../library/events.ts";
@@ -73,7 +73,8 @@ export class Script {
     // What a line of this script sent is told by that line's `ok` or `error`.
     const isOwn = (event.type === "sent" || event.type === "failed") &&
       this.#sends.has(event.cid);
-    if (!isOwn) this.#answers.tell(eventShown(event, this.#contacts.directory));
+    const shown = isOwn ? undefined : eventShown(event, this.#contacts.directory);
+    if (shown !== undefined) this.#answers.tell(shown);
   }
 
   /**
@@ -131,6 +132,7 @@ export class Script {
   ): Promise<object | undefined> {
     const client = this.#client;
     const contacts = this.#contacts;
+    if (isRequest(invocation)) return (await perform(client, invocation)).shown;
     switch (invocation.command) {
       case "msg":
         return await this.#send(
@@ -158,26 +160,6 @@ export class Script {
         const target = who === undefined ? undefined : contacts.target(who);
         contacts.open(target);
         return target === undefined ? {} : { conversation: keyOf(target) };
-      }
-      case "add": {
-        const friend = await client.addFriend(idOrName(invocation.args.person, "@"));
-        contacts.befriended(friend);
-        return { friend };
-      }
-      case "remove": {
-        const friend = await client.removeFriend(idOrName(invocation.args.person, "@"));
-        contacts.unfriended(friend.id);
-        return { friend };
-      }
-      case "create": {
-        const group = await client.createGroup(invocation.args.name, invocation.args.desc ?? "");
-        contacts.joined(group);
-        return { group };
-      }
-      case "join": {
-        const group = await client.joinGroup(idOrName(invocation.args.group, "#"));
-        contacts.joined(group);
-        return { group };
       }
       case "who":
         contacts.needSession();

@@ -10,14 +10,12 @@ import {
   EMPTY,
   ofSession,
   resolve,
-  withFriend,
-  withGroup,
-  withoutFriend,
+  withContacts,
   withPresence,
   withSender,
 } from "../chat/directory.ts";
 import { RequestError } from "../library/errors.ts";
-import type { ClientEvent, Friend, Group, Target } from "../library/events.ts";
+import type { ClientEvent, Target } from "../library/events.ts";
 
 /** The contacts of one script. */
 export class ScriptContacts {
@@ -46,6 +44,9 @@ export class ScriptContacts {
       case "session":
         this.#directory = ofSession(this.#directory, event.session);
         return;
+      case "contacts":
+        this.#directory = withContacts(this.#directory, event.session);
+        return;
       case "presence":
         this.#directory = withPresence(this.#directory, event.id, event.state === "online");
         return;
@@ -56,21 +57,6 @@ export class ScriptContacts {
       }
       default:
     }
-  }
-
-  /** Somebody is no friend any more. */
-  unfriended(id: number): void {
-    this.#directory = withoutFriend(this.#directory, id);
-  }
-
-  /** A friend was added. */
-  befriended(friend: Friend): void {
-    this.#directory = withFriend(this.#directory, friend);
-  }
-
-  /** A group was made or joined. */
-  joined(group: Group): void {
-    this.#directory = withGroup(this.#directory, group);
   }
 
   /** Nobody is logged in any more; whoever is next talks to nobody yet. */

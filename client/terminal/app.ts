@@ -101,7 +101,7 @@ export class App {
       this.#autosave.now();
       const current = currentOf(this.state);
       if (current !== undefined) this.#model.loadLatest(current.target);
-    } else if (event.type === "message") {
+    } else if (event.type === "message" || event.type === "contacts") {
       this.#autosave.soon();
     } else if (
       event.type === "connection" && event.loginNeeded === true &&

@@ -362,7 +362,10 @@ Deno.test("a completed name means the one whose it is, whatever it looks like", 
   const names = ["@bob", "#devs", "42", 'a"q"b', "@two words"];
   const people = names.map((name, n) => arrives(message(n + 1, n + 10, { name })));
   const group = { id: 9, groupname: "7", groupdesc: "", users: [] };
-  const state = run(...people, { type: "group", group });
+  const state = run(
+    ...people,
+    event({ type: "contacts", session: { ...session, groups: [...session.groups, group] } }),
+  );
   const meant = (typed: string) => {
     const { text } = complete(state, insert(newEditor([]), typed), undefined, 1).editor;
     const parsed = parseLine(text, { mode: "interactive", talking: false });

@@ -9,15 +9,14 @@
 import { type AppView, type Kept, OPTIONS } from "../app_view.ts";
 import type { Client } from "../../library/client.ts";
 import type { Clock } from "../../library/clock.ts";
-import type { Invocation } from "./command_table.ts";
-import { asGroup, helpLines, idOrName } from "./commands.ts";
+import { type Done, type Invocation, isRequest, perform } from "./command_table.ts";
+import { asGroup, helpLines } from "./commands.ts";
 import { keyOf, resolve, titleOf } from "../directory.ts";
 import { ConnectionLost } from "../../library/errors.ts";
 import type { Target } from "../../library/events.ts";
 import type { Model } from "../model.ts";
 import { inWords } from "../event_json.ts";
 import { currentOf, firstUnread, neighbour } from "../state.ts";
-import { safeLine } from "../safe_text.ts";
 
 /** TYPING is sent at most this often, in ms. */
 const TYPING_EVERY_MS = 3_000;
@@ -77,6 +76,7 @@ export class AppCommands {
 
   async #run(invocation: Invocation): Promise<void> {
     const client = this.#client;
+    if (isRequest(invocation)) return this.#done(await perform(client, invocation));
     switch (invocation.command) {
       case "say": {
         const target = currentOf(this.#model.state)?.target;
@@ -101,29 +101,6 @@ export class AppCommands {
         const target = this.#target(who);
         if (target !== undefined) this.#model.open(target);
         return;
-      }
-      case "add": {
-        const friend = await client.addFriend(idOrName(invocation.args.person, "@"));
-        this.#model.dispatch({ type: "friend", friend });
-        this.#autosave.soon();
-        return this.#model.notice(`${safeLine(friend.name)} is a friend now, and ${friend.state}.`);
-      }
-      case "remove": {
-        const person = await client.removeFriend(idOrName(invocation.args.person, "@"));
-        this.#model.dispatch({ type: "unfriended", id: person.id });
-        this.#autosave.soon();
-        return this.#model.notice(`${safeLine(person.name)} is no friend any more.`);
-      }
-      case "create": {
-        const group = await client.createGroup(invocation.args.name, invocation.args.desc ?? "");
-        this.#model.dispatch({ type: "group", group });
-        this.#model.open({ kind: "group", id: group.id });
-        return this.#model.notice(`Group #${safeLine(group.groupname)} has the id ${group.id}.`);
-      }
-      case "join": {
-        const group = await client.joinGroup(idOrName(invocation.args.group, "#"));
-        this.#model.dispatch({ type: "group", group });
-        return this.#model.open({ kind: "group", id: group.id });
       }
       case "who":
         return this.#who(invocation.args.who);
@@ -182,6 +159,11 @@ export class AppCommands {
       default:
         return invocation satisfies never;
     }
+  }
+
+  #done({ notice, open }: Done): void {
+    if (open !== undefined) this.#model.open(open);
+    if (notice !== undefined) this.#model.notice(notice);
   }
 
   /** Without a server the token is forgotten here; there it expires by itself. */

@@ -1,6 +1,12 @@
 /**
- * Every command in one table: parser, help, completion and the JSON form follow from it.
+ * Every command in one table: parser, help, completion and the JSON form follow from it, and what a
+ * request to the server does (`run`), for people and programs alike. What a command does to the
+ * screen or the script is with the screen or the script.
  */
+
+import type { Client } from "../../library/client.ts";
+import type { Target } from "../../library/events.ts";
+import { safeLine } from "../safe_text.ts";
 
 /** What an argument is; completion goes by it. */
 export type ArgKind = "target" | "person" | "group" | "word" | "number" | "rest";
@@ -28,6 +34,34 @@ export interface CommandSpec {
   readonly isRare?: true;
   /** Where it makes sense; both when absent. */
   readonly only?: "interactive" | "script";
+  /** Asks the server. Absent where the screen and scripts have ways of their own. */
+  run?(client: Client, args: never): Promise<Done>;
+}
+
+/** What a request has come to. */
+export interface Done {
+  /** For a script. */
+  readonly shown: object;
+  /** For a person. */
+  readonly notice?: string;
+  /** The conversation that a person sees next. */
+  readonly open?: Target;
+}
+
+/** The arguments of a row, by name; optional ones may be undefined. */
+type Named<A extends readonly Arg[]> = {
+  readonly [K in A[number] as K["name"]]: K extends { readonly optional: true } ? string | undefined
+    : string;
+};
+
+/** A row whose `run` takes the row's arguments. */
+function request<const A extends readonly Arg[]>(
+  row: Omit<CommandSpec, "args" | "run"> & {
+    readonly args: A;
+    run(client: Client, args: Named<A>): Promise<Done>;
+  },
+): typeof row {
+  return row;
 }
 
 const who = { name: "who", kind: "target" } as const satisfies Arg;
@@ -57,30 +91,38 @@ export const COMMANDS = {
     help: "talk to WHO from now on; without WHO: home",
     aliases: ["o", "query"],
   },
-  add: {
+  add: request({
     args: [{ name: "person", kind: "person" }],
     help: "add a friend by name or id",
     aliases: ["addfriend"],
     classic: "addfriend",
-  },
-  remove: {
-    args: [{ name: "person", kind: "person" }],
-    help: "take somebody off the list of friends",
-    aliases: ["unfriend"],
-    isRare: true,
-  },
-  create: {
+    async run(client, { person }) {
+      const friend = await client.addFriend(idOrName(person, "@"));
+      const notice = `${safeLine(friend.name)} is a friend now, and ${friend.state}.`;
+      return { shown: { friend }, notice };
+    },
+  }),
+  create: request({
     args: [{ name: "name", kind: "word" }, { name: "desc", kind: "rest", optional: true }],
     help: "make a group",
     aliases: ["creategroup"],
     classic: "creategroup",
-  },
-  join: {
+    async run(client, { name, desc = "" }) {
+      const group = await client.createGroup(name, desc);
+      const notice = `Group #${safeLine(group.groupname)} has the id ${group.id}.`;
+      return { shown: { group }, notice, open: { kind: "group", id: group.id } };
+    },
+  }),
+  join: request({
     args: [{ name: "group", kind: "group" }],
     help: "join a group by name or id",
     aliases: ["addgroup"],
     classic: "addgroup",
-  },
+    async run(client, args) {
+      const group = await client.joinGroup(idOrName(args.group, "#"));
+      return { shown: { group }, open: { kind: "group", id: group.id } };
+    },
+  }),
   who: {
     args: [{ ...who, optional: true }],
     help: "friends and groups, or members; who is online",
@@ -163,18 +205,38 @@ export const COMMANDS = {
 /** A command's name. */
 export type CommandName = keyof typeof COMMANDS;
 
-type ArgsOf<K extends CommandName> = (typeof COMMANDS)[K]["args"][number];
-
 /** The arguments of a command, by name; optional ones may be undefined. */
-export type CommandArgs<K extends CommandName> = {
-  readonly [A in ArgsOf<K> as A["name"]]: A extends { readonly optional: true } ? string | undefined
-    : string;
-};
+export type CommandArgs<K extends CommandName> = Named<(typeof COMMANDS)[K]["args"]>;
 
 /** A command that someone gave, or text for the current conversation. */
 export type Invocation =
   | { [K in CommandName]: { readonly command: K; readonly args: CommandArgs<K> } }[CommandName]
   | { readonly command: "say"; readonly args: { readonly text: string } };
+
+/** The commands that ask the server, and no more. */
+type RequestName = {
+  [K in CommandName]: (typeof COMMANDS)[K] extends { run: unknown } ? K : never;
+}[CommandName];
+
+/** A command that {@linkcode perform} does. */
+export type RequestInvocation = Extract<Invocation, { readonly command: RequestName }>;
+
+/** Whether {@linkcode perform} does it. */
+export function isRequest(invocation: Invocation): invocation is RequestInvocation {
+  return invocation.command !== "say" && "run" in COMMANDS[invocation.command];
+}
+
+/**
+ * Asks the server.
+ *
+ * @throws {RequestError | ConnectionLost} It was refused, or the answer is not known.
+ */
+export async function perform(client: Client, invocation: RequestInvocation): Promise<Done> {
+  const { run }: CommandSpec = COMMANDS[invocation.command];
+  if (run === undefined) throw new TypeError(`${invocation.command} is no request`);
+  // An invocation has the arguments of its command, which are those of its row.
+  return await run(client, invocation.args as never);
+}
 
 /** Every command, as a list. */
 export const COMMAND_LIST: readonly (readonly [CommandName, CommandSpec])[] = Object.entries(
@@ -190,4 +252,13 @@ export const BY_NAME: ReadonlyMap<string, CommandName> = new Map(
 
 function isCommand(name: string): name is CommandName {
   return Object.hasOwn(COMMANDS, name);
+}
+
+/** A number is an id; `mark` before a name that is a number makes it a name. */
+function idOrName(text: string, mark: string): number | string {
+  if (text.startsWith(mark)) {
+    const rest = text.slice(mark.length);
+    return mark === "#" && /^[1-9]\d*$/.test(rest) ? Number(rest) : rest;
+  }
+  return /^[1-9]\d{0,15}$/.test(text) ? Number(text) : text;
 }

@@ -199,12 +199,3 @@ export function helpLines(mode: "interactive" | "script", about?: string): strin
 export function asGroup(text: string): string {
   return text.startsWith("#") ? text : `#${text}`;
 }
-
-/** A number is an id; `mark` before a name that is a number makes it a name. */
-export function idOrName(text: string, mark: string): number | string {
-  if (text.startsWith(mark)) {
-    const rest = text.slice(mark.length);
-    return mark === "#" && /^[1-9]\d*$/.test(rest) ? Number(rest) : rest;
-  }
-  return /^[1-9]\d{0,15}$/.test(text) ? Number(text) : text;
-}
