@@ -180,6 +180,11 @@ export interface StorePort {
     friend: UserId | string,
     most?: number,
   ): Promise<PersonRow | "full" | undefined>;
+  /**
+   * `friend` is no longer listed for `user`; the other way round nothing changes. Idempotent.
+   * @returns The person, friend or not; undefined when there is no such user.
+   */
+  removeFriend(user: UserId, friend: UserId | string): Promise<PersonRow | undefined>;
   /** New group's id, with `user` as creator; undefined when the name is taken. */
   createGroup(user: UserId, name: string, desc: string): Promise<GroupId | undefined>;
   /**

@@ -1,7 +1,7 @@
-/** ADD_FRIEND, CREATE_GROUP, JOIN_GROUP: whom a user knows. v1 gets no answer but an ERROR. */
+/** ADD_FRIEND, REMOVE_FRIEND, CREATE_GROUP, JOIN_GROUP: whom a user knows. v1 gets no answer but an ERROR. */
 
 import { ChatError } from "@chat/wire/errors.ts";
-import { AddFriend, CreateGroup, JoinGroup, MSGID } from "@chat/wire/messages.ts";
+import { AddFriend, CreateGroup, JoinGroup, MSGID, RemoveFriend } from "@chat/wire/messages.ts";
 import { groupStates, personState } from "./account.ts";
 import { echo, entry, type Handler, type Requests } from "./types.ts";
 
@@ -15,6 +15,19 @@ const addFriend: Handler<AddFriend> = async (session, m, host) => {
   if (session.v === 1) return;
   host.presence.watch(session, [person.id]);
   const friend = personState(person, session.user, host.replica);
+  host.reply(session, { msgid: MSGID.OK, friend, ...echo(m) });
+};
+
+// REMOVE_FRIEND friendid | name → OK friend | NO_SUCH_TARGET
+const removeFriend: Handler<RemoveFriend> = async (session, m, host) => {
+  const { user } = session;
+  const person = await host.store.call("removeFriend", user, m.friendid ?? m.name ?? 0);
+  if (person === undefined) throw new ChatError("NO_SUCH_TARGET", "no such user");
+  const { groups } = await host.store.call("contacts", user);
+  // Fellow members of a group go on being told of each other.
+  const isFellow = groups.some(({ users }) => users.some(({ id }) => id === person.id));
+  if (!isFellow) host.presence.unwatch(session, person.id);
+  const friend = personState(person, user, host.replica);
   host.reply(session, { msgid: MSGID.OK, friend, ...echo(m) });
 };
 
@@ -55,4 +68,5 @@ export const CONTACT_REQUESTS: Requests = {
     [MSGID.CREATE_GROUP, entry("loggedIn", CreateGroup, createGroup)],
     [MSGID.JOIN_GROUP, entry("loggedIn", JoinGroup, joinGroup)],
   ],
+  v2: [[MSGID.REMOVE_FRIEND, entry("loggedIn", RemoveFriend, removeFriend)]],
 };

@@ -52,6 +52,20 @@ export abstract class UserRequests {
   }
 
   /**
+   * Takes somebody off the list of friends, by id or name. Doing it twice changes nothing.
+   *
+   * @throws {RequestError} errno 5: no such user.
+   */
+  async removeFriend(who: number | string): Promise<Friend> {
+    const message = typeof who === "number" ? { friendid: who } : { name: nfc(who) };
+    const answer = await this.request({ msgid: MSGID.REMOVE_FRIEND, ...message }, true);
+    const friend = answer.msgid === MSGID.OK ? answer.friend : undefined;
+    if (friend === undefined) throw unexpected("REMOVE_FRIEND", answer);
+    this.changeSession((s) => ({ ...s, friends: s.friends.filter(({ id }) => id !== friend.id) }));
+    return friend;
+  }
+
+  /**
    * Makes a group and joins it as its creator.
    *
    * @throws {RequestError} errno 1: the name is taken.

@@ -42,6 +42,7 @@ export const MSGID = {
   TYPING: 23,
   CHANGE_PASSWORD: 24,
   DELETE_ACCOUNT: 25,
+  REMOVE_FRIEND: 26,
 } as const;
 
 /** Crockford's base 32 of 128 bits. */
@@ -180,6 +181,15 @@ export const AddFriend = z.object({
   req,
 }).refine((m) => m.friendid !== undefined || m.name !== undefined, { error: "needs friendid" });
 export type AddFriend = z.infer<typeof AddFriend>;
+
+/** REMOVE_FRIEND (26), v2: `friendid` or `name`. Answer: OK with `friend`, friend or not. */
+export const RemoveFriend = z.object({
+  msgid: z.literal(MSGID.REMOVE_FRIEND),
+  friendid: UserId.optional(),
+  name: knownName.optional(),
+  req,
+}).refine((m) => m.friendid !== undefined || m.name !== undefined, { error: "needs friendid" });
+export type RemoveFriend = z.infer<typeof RemoveFriend>;
 
 /** CREATE_GROUP (8). v1: no answer; v2: OK with `groupid` and `group`. */
 export const CreateGroup = z.object({

@@ -99,6 +99,10 @@ const step = fc.oneof(
     ),
   },
   {
+    weight: 1,
+    arbitrary: call((store, id, whom) => store.removeFriend(id, whom), user, friend),
+  },
+  {
     weight: 2,
     arbitrary: call(
       (store, id, whom, most) => store.addFriend(id, whom, most),

@@ -72,6 +72,8 @@ const WRONG_FIELDS: readonly object[] = [
   { msgid: MSGID.ADD_FRIEND },
   { msgid: MSGID.ADD_FRIEND, friendid: "bob" },
   { msgid: MSGID.ADD_FRIEND, name: "" },
+  { msgid: MSGID.REMOVE_FRIEND },
+  { msgid: MSGID.REMOVE_FRIEND, friendid: "bob" },
   { msgid: MSGID.CREATE_GROUP },
   { msgid: MSGID.CREATE_GROUP, groupname: "" },
   { msgid: MSGID.CREATE_GROUP, groupname: "x".repeat(51) },

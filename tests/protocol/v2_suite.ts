@@ -310,6 +310,36 @@ export const V2_STEPS: readonly Step[] = [
     },
   },
   {
+    name: "a friend who is removed, by id or name, is listed and told of no more",
+    async run(server) {
+      await using it = await pair(server, "v27");
+      const { alice, bob, a, b } = it;
+      await using carol = await server.connect();
+      const c = await carol.enter("v27-carol");
+      for (const friendid of [b, c]) await alice.ask({ msgid: MSGID.ADD_FRIEND, friendid });
+
+      const removed = await alice.ask({ msgid: MSGID.REMOVE_FRIEND, friendid: b });
+      assertEquals([removed.msgid, removed.friend], [
+        MSGID.OK,
+        { id: b, name: "v27-bob", state: "online" },
+      ]);
+      const again = await alice.ask({ msgid: MSGID.REMOVE_FRIEND, name: "v27-bob" });
+      assertEquals(again.msgid, MSGID.OK);
+      assertEquals(
+        (await alice.ask({ msgid: MSGID.REMOVE_FRIEND, friendid: c + 999_999 })).errno,
+        5,
+      );
+
+      // Bob leaves before carol: what is told of her would have been told of him first.
+      await bob.ask({ msgid: MSGID.LOGOUT });
+      await carol.ask({ msgid: MSGID.LOGOUT });
+      const told = await alice.expect(MSGID.PRESENCE, (m) => m.id === b || m.state === "offline");
+      assertEquals(told.id, c);
+      const { friends } = await relogin(alice, a);
+      assertEquals(list(friends).map((f) => f.id), [c]);
+    },
+  },
+  {
     name: "TYPING goes out once a second to a target, however often it is said",
     async run(server) {
       await using it = await pair(server, "v28", { want: ["typing"] });

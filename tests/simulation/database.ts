@@ -138,6 +138,8 @@ export class DatabaseConnection implements StorePort {
     this.#write("deleteUser", () => this.#db.tables.deleteUser(id));
   addFriend: StorePort["addFriend"] = (user, friend, most) =>
     this.#write("addFriend", () => this.#db.tables.addFriend(user, friend, most));
+  removeFriend: StorePort["removeFriend"] = (user, friend) =>
+    this.#write("removeFriend", () => this.#db.tables.removeFriend(user, friend));
   createGroup: StorePort["createGroup"] = (user, name, desc) =>
     this.#write("createGroup", () => this.#db.tables.createGroup(user, name, desc));
   joinGroup: StorePort["joinGroup"] = (user, group, most) =>

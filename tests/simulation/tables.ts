@@ -230,6 +230,14 @@ export class Tables {
     return { id: found.id, name: found.name };
   }
 
+  removeFriend(user: UserId, friend: UserId | string): PersonRow | undefined {
+    const found = typeof friend === "string" ? this.userByName(friend) : this.userById(friend);
+    if (found === undefined) return undefined;
+    const friends = this.#friends.get(user);
+    if (friends?.delete(found.id)) this.#undo.push(() => friends.add(found.id));
+    return { id: found.id, name: found.name };
+  }
+
   createGroup(user: UserId, name: string, desc: string): GroupId | undefined {
     const key = nameKey(name);
     if (!this.#users.has(user) || this.#groupNames.has(key)) return undefined;

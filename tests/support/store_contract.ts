@@ -180,6 +180,23 @@ export const CASES: Record<string, (store: StorePort) => Promise<void>> = {
     }
   },
 
+  async "a friend who is removed is listed no more, and nothing else changes"(store) {
+    const [ann, bob, eve] = [await newUser(store), await newUser(store), await newUser(store)];
+    const bobRow = await store.userById(bob);
+    assert(bobRow !== undefined);
+    for (const friend of [bob, eve]) await store.addFriend(ann, friend);
+    await store.addFriend(bob, ann);
+
+    assertEquals(await store.removeFriend(ann, bobRow.name.toUpperCase()), {
+      id: bob,
+      name: bobRow.name,
+    });
+    assertEquals((await store.removeFriend(ann, bob))?.id, bob);
+    assertEquals(await store.removeFriend(ann, eve + 1_000_000), undefined);
+
+    assertEquals((await store.contacts(ann)).friends.map(({ id }) => id), [eve]);
+    assertEquals((await store.contacts(bob)).friends.map(({ id }) => id), [ann]);
+  },
   async "who has enough friends gets no other one"(store) {
     const [ann, bob, eve] = [await newUser(store), await newUser(store), await newUser(store)];
     await store.addFriend(ann, bob, 1);

@@ -163,6 +163,12 @@ export function modelStore(): StorePort {
       friends.set(user, (friends.get(user) ?? new Set()).add(found.id));
       return person(found);
     },
+    removeFriend(user: UserId, friend: UserId | string) {
+      const found = typeof friend === "string" ? byName(friend) : byId(friend);
+      if (found === undefined) return undefined;
+      friends.get(user)?.delete(found.id);
+      return person(found);
+    },
     createGroup(user: UserId, name: string, desc: string) {
       if (byId(user) === undefined) return undefined;
       if (groups.some((group) => nameKey(group.name) === nameKey(name))) return undefined;
@@ -219,6 +225,7 @@ function promised(calls: { [K in keyof StorePort]: Sync<StorePort[K]> }): StoreP
     deleteUser: async (...args) => await calls.deleteUser(...args),
     contacts: async (...args) => await calls.contacts(...args),
     addFriend: async (...args) => await calls.addFriend(...args),
+    removeFriend: async (...args) => await calls.removeFriend(...args),
     createGroup: async (...args) => await calls.createGroup(...args),
     joinGroup: async (...args) => await calls.joinGroup(...args),
     group: async (...args) => await calls.group(...args),

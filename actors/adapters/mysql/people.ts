@@ -107,11 +107,7 @@ export class MysqlPeople {
     most = 0,
   ): Promise<PersonRow | "full" | undefined> {
     return this.#link.session(async (connection) => {
-      const found = firstUser(
-        typeof friend === "string"
-          ? await rows(connection, `${USER} WHERE namekey = ?`, [nameKey(friend)])
-          : await rows(connection, `${USER} WHERE id = ? AND password <> ''`, [friend]),
-      );
+      const found = await userOf(connection, friend);
       if (found === undefined || !await exists(connection, user)) return undefined;
       if (most > 0) {
         const known = "SELECT friendid FROM friend WHERE userid = ?";
@@ -124,6 +120,16 @@ export class MysqlPeople {
         await change(connection, insert, [user, found.id]);
         return { id: found.id, name: found.name };
       });
+    });
+  }
+
+  removeFriend(user: UserId, friend: UserId | string): Promise<PersonRow | undefined> {
+    return this.#link.session(async (connection) => {
+      const found = await userOf(connection, friend);
+      if (found === undefined) return undefined;
+      const remove = "DELETE FROM friend WHERE userid = ? AND friendid = ?";
+      await change(connection, remove, [user, found.id]);
+      return { id: found.id, name: found.name };
     });
   }
 
@@ -222,6 +228,14 @@ export class MysqlPeople {
       return str(row, "value");
     });
   }
+}
+
+async function userOf(connection: Connection, who: UserId | string): Promise<UserRow | undefined> {
+  return firstUser(
+    typeof who === "string"
+      ? await rows(connection, `${USER} WHERE namekey = ?`, [nameKey(who)])
+      : await rows(connection, `${USER} WHERE id = ? AND password <> ''`, [who]),
+  );
 }
 
 async function exists(connection: Connection, user: UserId): Promise<boolean> {

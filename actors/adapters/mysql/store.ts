@@ -131,6 +131,8 @@ class MysqlStore implements StorePort, UpkeepPort {
   addFriend: StorePort["addFriend"] = (user, friend, most) =>
     this.#people.addFriend(user, friend, most);
 
+  removeFriend: StorePort["removeFriend"] = (user, friend) =>
+    this.#people.removeFriend(user, friend);
   createGroup: StorePort["createGroup"] = (user, name, desc) =>
     this.#people.createGroup(user, name, desc);
 

@@ -152,6 +152,13 @@ export class SqlitePeople {
     return { id: found.id, name: found.name };
   }
 
+  removeFriend(user: UserId, friend: UserId | string): PersonRow | undefined {
+    const found = typeof friend === "string" ? this.userByName(friend) : this.userById(friend);
+    if (found === undefined) return undefined;
+    this.#sql.removeFriend.run(user, found.id);
+    return { id: found.id, name: found.name };
+  }
+
   createGroup(user: UserId, name: string, desc: string): GroupId | undefined {
     if (!this.exists(user)) return undefined;
     if (this.#sql.groupByName.get(nameKey(name)) !== undefined) return undefined;
@@ -246,6 +253,7 @@ function prepare(db: DatabaseSync) {
     fellows: sql(
       `${MEMBER} WHERE g.groupid IN (SELECT groupid FROM groupuser WHERE userid = ?) ORDER BY u.id`,
     ),
+    removeFriend: sql("DELETE FROM friend WHERE userid = ? AND friendid = ?"),
     addFriend: sql("INSERT INTO friend (userid, friendid) VALUES (?, ?) ON CONFLICT DO NOTHING"),
     createGroup: sql(
       "INSERT INTO allgroup (groupname, groupkey, groupdesc) VALUES (?, ?, ?) " +

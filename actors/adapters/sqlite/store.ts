@@ -157,6 +157,8 @@ class SqliteStore implements StorePort, UpkeepPort {
   addFriend: StorePort["addFriend"] = (user, friend, most) =>
     this.#run(() => this.#people.addFriend(user, friend, most));
 
+  removeFriend: StorePort["removeFriend"] = (user, friend) =>
+    this.#run(() => this.#people.removeFriend(user, friend));
   createGroup: StorePort["createGroup"] = (user, name, desc) =>
     this.#run(() => this.#people.createGroup(user, name, desc));
 

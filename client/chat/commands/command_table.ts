@@ -102,6 +102,16 @@ export const COMMANDS = {
       return { shown: { friend }, notice };
     },
   }),
+  remove: request({
+    args: [{ name: "person", kind: "person" }],
+    help: "take somebody off the list of friends",
+    aliases: ["unfriend"],
+    isRare: true,
+    async run(client, { person }) {
+      const friend = await client.removeFriend(idOrName(person, "@"));
+      return { shown: { friend }, notice: `${safeLine(friend.name)} is no friend any more.` };
+    },
+  }),
   create: request({
     args: [{ name: "name", kind: "word" }, { name: "desc", kind: "rest", optional: true }],
     help: "make a group",
