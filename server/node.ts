@@ -28,8 +28,7 @@ import {
   startThreads,
   STORE_THREAD,
 } from "./threads/node_threads.ts";
-import { Readiness } from "./observe/readiness.ts";
-import { watchReadiness } from "./observe/readiness_watch.ts";
+import { Readiness, watchReadiness } from "./observe/readiness.ts";
 import { SessionPool } from "./threads/session_pool.ts";
 import { Threads } from "./threads/threads.ts";
 

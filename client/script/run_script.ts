@@ -12,11 +12,13 @@ import { configDirectory, Profile, type ProfileData, withoutToken } from "../pro
 import { freshProfile } from "../profile/fresh_profile.ts";
 import { Script } from "./script.ts";
 import { inWords } from "../chat/event_json.ts";
-import { stdinLines } from "./stdin_lines.ts";
 import { readTls } from "../transport/tls.ts";
 
 /** How long unacknowledged sends may take at the end, in ms, before the script has failed. */
 const LAST_ACK_MS = 30_000;
+
+/** Longest line, in UTF-16 units: a message, escaped as JSON, and its command. */
+const MAX_LINE_UNITS = 256 * 1024;
 
 /** Asks a person for what is not shown while it is typed; undefined when there is no answer. */
 export type AskSecret = (question: string) => Promise<string | undefined>;
@@ -131,6 +133,33 @@ async function passwordOf(
   if (name === undefined || !Deno.stdin.isTerminal()) return undefined;
   const answer = await askSecret(`Password for ${name}: `);
   return answer === "" ? undefined : answer;
+}
+
+/**
+ * Lines of stdin as they come, without their ends; the last may lack one.
+ *
+ * @throws {RangeError} A line is too long to be a command.
+ */
+async function* stdinLines(): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  const buffer = new Uint8Array(64 * 1024);
+  // What was typed while a password was asked for, in raw mode, has the Enter key's own character.
+  const ends = Deno.stdin.isTerminal() ? /\r\n?|\n/ : /\r?\n/;
+  let held = "";
+  while (true) {
+    const count = await Deno.stdin.read(buffer);
+    held += count === null ? decoder.decode() : decoder.decode(buffer.subarray(0, count), {
+      stream: true,
+    });
+    const lines = held.split(ends);
+    held = lines.pop() ?? "";
+    yield* lines;
+    if (count === null) break;
+    if (held.length > MAX_LINE_UNITS) {
+      throw new RangeError(`a line of more than ${MAX_LINE_UNITS} characters on stdin`);
+    }
+  }
+  if (held !== "") yield held;
 }
 
 async function* listed(commands: readonly string[]): AsyncGenerator<string> {

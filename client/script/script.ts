@@ -15,13 +15,15 @@ import { keyOf } from "../chat/directory.ts";
 import { ConnectionLost, RequestError } from "../library/errors.ts";
 import type { ClientEvent, Target } from "../library/events.ts";
 import { parseJson } from "../files/json.ts";
-import { OpenSends } from "./open_sends.ts";
 import { type Asked, ScriptAnswers } from "./script_answers.ts";
 import { ScriptContacts } from "./script_contacts.ts";
 import { eventShown, messageShown, whoShown } from "../chat/event_json.ts";
 
 /** How long `/wait`, `/waitfor` and `/sync` wait when nothing is said, in seconds. */
 const WAIT_S = 30;
+
+/** Sends that may wait for their acknowledgement at once. */
+const MAX_OPEN = 256;
 
 /** What a script needs. */
 export interface ScriptOptions {
@@ -276,6 +278,37 @@ export class Script {
       return;
     }
     await pause(this.#options.clock, Number(forSeconds) * 1000).done;
+  }
+}
+
+/** Sends whose line has not been answered; the script waits for room before it adds one. */
+class OpenSends {
+  readonly #answers = new Set<Promise<void>>();
+  readonly #cids = new Set<string>();
+
+  /** A chat's line will be answered. */
+  has(cid: string): boolean {
+    return this.#cids.has(cid);
+  }
+
+  /** Resolves when one more may be sent. */
+  async room(): Promise<void> {
+    while (this.#answers.size >= MAX_OPEN) await Promise.race(this.#answers);
+  }
+
+  /** A chat is sent; `answered` resolves when its line has been answered. */
+  add(cid: string, answered: Promise<void>): void {
+    this.#cids.add(cid);
+    const closed = answered.finally(() => {
+      this.#answers.delete(closed);
+      this.#cids.delete(cid);
+    });
+    this.#answers.add(closed);
+  }
+
+  /** Resolves when those that are open now have been answered. */
+  async done(): Promise<void> {
+    await Promise.all(this.#answers);
   }
 }
 

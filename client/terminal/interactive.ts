@@ -16,7 +16,6 @@ import { Plain } from "./plain.ts";
 import { configDirectory, Profile, type ProfileData, withoutToken } from "../profile/profile.ts";
 import { type Ask, asker } from "./input/prompt.ts";
 import { Screen, type Terminal } from "./screen/screen.ts";
-import { Signals } from "./signals.ts";
 import { type NotSignedIn, signIn } from "./sign_in.ts";
 import { stdoutTerminal } from "./stdout_terminal.ts";
 import { TerminalInput } from "./input/terminal_input.ts";
@@ -235,4 +234,36 @@ async function show(
   await app.close();
   signals.release();
   return { outcome, unsent: view instanceof Tui ? view.draft : "" };
+}
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGWINCH", "SIGCONT"] as const;
+
+/** What a signal does; one that is not named does what it does without a run. */
+type SignalHandlers = Readonly<Partial<Record<typeof SIGNALS[number], () => unknown>>>;
+
+/**
+ * Hands each signal of the process to what has taken it last; there is one of it, until the process
+ * ends. While there is a listener, no signal ends the program behind its back, so that the terminal
+ * can be given back first.
+ */
+class Signals {
+  #taken: SignalHandlers = {};
+
+  /** @param otherwise What signals do that nobody has taken. */
+  constructor(otherwise: SignalHandlers) {
+    for (const signal of SIGNALS) {
+      if (Deno.build.os === "windows" && signal !== "SIGINT") continue;
+      Deno.addSignalListener(signal, () => void (this.#taken[signal] ?? otherwise[signal])?.());
+    }
+  }
+
+  /** Signals go to these handlers first from now on. */
+  take(handlers: SignalHandlers): void {
+    this.#taken = handlers;
+  }
+
+  /** Nobody takes them. */
+  release(): void {
+    this.#taken = {};
+  }
 }

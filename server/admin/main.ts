@@ -3,9 +3,8 @@
 import { deadline } from "@std/async/deadline";
 import { join } from "@std/path";
 import { adminHelp, type AdminInvocation, readInvocation, UsageError } from "./commands.ts";
-import { AdminAnswer, type AdminRequest, MAX_ARGUMENT_UNITS } from "./protocol.ts";
+import { AdminAnswer, type AdminRequest, type AdminRow, MAX_ARGUMENT_UNITS } from "./protocol.ts";
 import { isSocketName, socketPath } from "../settings/data_dir.ts";
-import { tableOf } from "./table.ts";
 
 /** Longest wait for an answer, ms: a node gives a request 20 s. */
 const ANSWER_MS = 25_000;
@@ -115,3 +114,21 @@ await main().catch((error) => {
   console.error(`admin: ${error.message}`);
   Deno.exit(error instanceof UsageError ? WRONG_USAGE : FAILED);
 });
+
+/** A table with a header; "nothing" for no rows. Control characters are escaped: names come from users. */
+function tableOf(rows: readonly AdminRow[]): string {
+  if (rows.length === 0) return "nothing";
+  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+  const lines = [columns, ...rows.map((row) => columns.map((column) => shown(row[column])))];
+  const widths = columns.map((_, i) => Math.max(...lines.map((line) => line[i]?.length ?? 0)));
+  return lines.map((line) =>
+    line.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("  ").trimEnd()
+  ).join("\n");
+}
+
+function shown(value: string | number | boolean | undefined): string {
+  return String(value ?? "").replace(
+    /\p{Cc}/gu,
+    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`,
+  );
+}

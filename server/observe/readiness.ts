@@ -4,6 +4,8 @@
  * the bus has heard its own envelope come back within the last beats.
  */
 
+import type { Log } from "./log.ts";
+
 /** What is asked. */
 export interface ReadinessParts {
   readonly stopping: () => boolean;
@@ -18,6 +20,9 @@ export interface ReadinessParts {
 const CHECK_MS = 2_000;
 /** A result serves this long, ms: whoever asks often costs no more commits. */
 const FRESH_MS = 500;
+
+/** How often, ms: each look is a small commit. */
+const LOOK_EVERY_MS = 10_000;
 
 /** See the module's header. */
 export class Readiness {
@@ -56,4 +61,34 @@ export class Readiness {
     const bus = this.#parts.bus();
     return bus === undefined ? undefined : `bus: ${bus}`;
   }
+}
+
+/**
+ * Looks at once and then all the time whether messages get through, so that the log and `chat_ready`
+ * know it; a change is worth a line.
+ * @returns Ends it.
+ */
+export function watchReadiness(readiness: Readiness, log: Log): () => void {
+  let known: string | undefined;
+  let since = 0;
+  let ended = false;
+  const look = async () => {
+    const problem = await readiness.check();
+    if (ended || problem === known) return;
+    if (problem === undefined) {
+      log.info("messages get through again", {
+        afterSeconds: Math.round((performance.now() - since) / 1_000),
+      });
+    } else {
+      if (known === undefined) since = performance.now();
+      log.warn("messages do not get through", { problem });
+    }
+    known = problem;
+  };
+  const timer = setInterval(look, LOOK_EVERY_MS); // never rejects
+  void look();
+  return () => {
+    ended = true;
+    clearInterval(timer);
+  };
 }

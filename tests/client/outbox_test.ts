@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import fc from "fast-check";
 import { Backoff } from "../../client/library/backoff.ts";
 import { systemClock } from "../../client/library/clock.ts";
-import { Dedupe } from "../../client/library/dedupe.ts";
+import { Dedupe } from "../../client/library/inbox.ts";
 import { OutboxFull, OutboxInUse } from "../../client/library/errors.ts";
 import { Journal } from "../../client/transport/journal.ts";
 import { Outbox, type Outgoing } from "../../client/library/outbox.ts";

@@ -8,7 +8,7 @@
 import { type LoginAck, MSGID, ServerMessage } from "@chat/wire/messages.ts";
 import type { GroupId, UserId } from "../../actors/ports.ts";
 import type { Clock } from "../../client/library/clock.ts";
-import { Dedupe } from "../../client/library/dedupe.ts";
+import { Dedupe } from "../../client/library/inbox.ts";
 import { Outbox } from "../../client/library/outbox.ts";
 import { Receipts } from "../../client/library/receipts.ts";
 import { Sender } from "../../client/library/sender.ts";

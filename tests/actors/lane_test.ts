@@ -2,7 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { eachFrame } from "../../actors/worker/frame_texts.ts";
+import { eachFrame } from "../../actors/runtime/lane.ts";
 import { IN_COLUMNS, type InLane } from "../../actors/runtime/lane.ts";
 
 /** A frame's bytes and the text it is to have. */
