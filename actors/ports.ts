@@ -251,7 +251,7 @@ export class StoreUnavailable extends Error {
 }
 
 /** Where a user's session is: a connection of one run of one node. */
-export interface Place {
+export interface Location {
   readonly node: NodeId;
   /** Connection number on that node; never reused within a run. */
   readonly conn: number;
@@ -263,7 +263,7 @@ export type Claim =
    * The entry is ours. `previous` held it (only with `takeover`) and must be told to go. `unanswered`:
    * the bus is away, and nobody knows whether another node holds it.
    */
-  | { readonly granted: true; readonly previous: Place | undefined; readonly unanswered?: true }
+  | { readonly granted: true; readonly previous: Location | undefined; readonly unanswered?: true }
   /** A live session holds it. */
   | { readonly granted: false };
 

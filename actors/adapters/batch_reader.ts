@@ -7,7 +7,7 @@
  */
 
 /** What is read together, and how. */
-export interface GatherOptions<K, V> {
+export interface BatchReaderOptions<K, V> {
   /** Values in the order of the keys. Rejects for all of them. */
   readonly read: (keys: readonly K[]) => Promise<readonly V[]>;
   /** Most keys of one read. */
@@ -23,13 +23,13 @@ interface Asked<K, V> {
 }
 
 /** See the module's header. */
-export class Gather<K, V> {
-  readonly #options: GatherOptions<K, V>;
+export class BatchReader<K, V> {
+  readonly #options: BatchReaderOptions<K, V>;
   #asked: Asked<K, V>[] = [];
   #running = 0;
   #scheduled = false;
 
-  constructor(options: GatherOptions<K, V>) {
+  constructor(options: BatchReaderOptions<K, V>) {
     this.#options = options;
   }
 

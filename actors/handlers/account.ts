@@ -158,7 +158,7 @@ interface Ticket {
   readonly device: string;
   readonly token: { readonly token: string; readonly tokenId: string } | undefined;
   /**
-   * Whether what let the user in does so still. Asked once the place is claimed and the token saved:
+   * Whether what let the user in does so still. Asked once the location is claimed and the token saved:
    * whoever changes the password or revokes the token later finds both, and ends them.
    */
   readonly isStillProved: () => Promise<boolean>;
@@ -339,7 +339,7 @@ export function personState<P extends PersonRow>(
   self: UserId,
   replica: Replica,
 ): P & { state: "online" | "offline" } {
-  const online = id === self || replica.place(id) !== 0;
+  const online = id === self || replica.location(id) !== 0;
   return { id, name, state: online ? "online" : "offline", ...rest } as P & {
     state: "online" | "offline";
   };

@@ -1,6 +1,6 @@
 /**
  * The bridge actor: what this node's workers and registry say to other nodes, and the reverse, over
- * a BusPort. It addresses envelopes and never reads what is in a worker's parcel: the text goes
+ * a BusPort. It addresses envelopes and never reads what is in one: the text goes
  * through as it is.
  *
  * An envelope is `target|sender worker|text`, target a worker index, `*` for all workers, `r` for
@@ -23,8 +23,8 @@ export type BridgeMessage =
   /** Administration's message to that of one other node. */
   | { readonly type: "admin"; readonly node: NodeId; readonly text: string };
 
-/** A parcel from another node, as a worker gets it. */
-export interface BusParcel {
+/** An envelope from another node, as a worker gets it. */
+export interface BusEnvelope {
   readonly type: "bus";
   readonly node: NodeId;
   readonly worker: number;
@@ -32,12 +32,12 @@ export interface BusParcel {
 }
 
 /** What administration gets from that of another node. */
-export interface AdminParcel {
+export interface AdminEnvelope {
   readonly node: NodeId;
   readonly text: string;
 }
 
-/** The actor that takes each {@linkcode AdminParcel}. */
+/** The actor that takes each {@linkcode AdminEnvelope}. */
 export const ADMIN_ACTOR = "admin";
 
 const TO_REGISTRY = "r";
@@ -92,14 +92,14 @@ export class Bridge implements Actor<BridgeMessage>, BusHandler {
       return;
     }
     if (target === TO_ADMIN) {
-      this.#system.ref<AdminParcel>(this.#system.thread, ADMIN_ACTOR).tell({ node: from, text });
+      this.#system.ref<AdminEnvelope>(this.#system.thread, ADMIN_ACTOR).tell({ node: from, text });
       return;
     }
     const worker = Number(envelope.slice(first + 1, second));
-    const parcel: BusParcel = { type: "bus", node: from, worker, text };
+    const message: BusEnvelope = { type: "bus", node: from, worker, text };
     const targets = target === TO_ALL_WORKERS ? this.#workers() : [Number(target)];
     for (const index of targets) {
-      this.#system.ref<BusParcel>(workerThread(index), "sessions").tell(parcel);
+      this.#system.ref<BusEnvelope>(workerThread(index), "sessions").tell(message);
     }
   }
 

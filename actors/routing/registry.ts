@@ -1,5 +1,5 @@
 /**
- * The registry actor: sole writer of the online map (user ⇒ place). Decides logins, tells every
+ * The registry actor: sole writer of the online map (user ⇒ location). Decides logins, tells every
  * worker's replica of each change, exchanges changes with other nodes' registries, and routes hints.
  *
  * Invariants: an entry is replaced only by a claim and removed only by its owner (compare and
@@ -9,7 +9,12 @@
 
 import { WORKER_SPAN } from "../runtime/lane.ts";
 import type { BusPort, NodeId, UserId } from "../ports.ts";
-import { type PlaceCode, remoteNodeIndex, remotePlace, type ReplicaMessage } from "./replica.ts";
+import {
+  type LocationCode,
+  remoteLocation,
+  remoteNodeIndex,
+  type ReplicaMessage,
+} from "./replica.ts";
 import { workerThread } from "./router.ts";
 import type { Actor, ActorSystem } from "../runtime/runtime.ts";
 
@@ -83,7 +88,7 @@ interface Peer {
 export class Registry implements Actor<RegistryMessage> {
   readonly #system: ActorSystem;
   readonly #ports: RegistryPorts;
-  readonly #places = new Map<UserId, PlaceCode>();
+  readonly #locations = new Map<UserId, LocationCode>();
   readonly #users = new Map<number, UserId>(); // conn ⇒ user, of this node
   readonly #peers = new Map<NodeId, Peer>();
   readonly #nodeIds: NodeId[] = [];
@@ -100,7 +105,7 @@ export class Registry implements Actor<RegistryMessage> {
 
   /** Users online on this node, and anywhere. */
   get counts(): { here: number; all: number } {
-    return { here: this.#users.size, all: this.#places.size };
+    return { here: this.#users.size, all: this.#locations.size };
   }
 
   /** Other nodes that are alive as far as is known. */
@@ -110,11 +115,11 @@ export class Registry implements Actor<RegistryMessage> {
 
   /** Where a user is, for administration. */
   find(user: UserId): { node: NodeId | undefined; conn: number } | undefined {
-    const place = this.#places.get(user);
-    if (place === undefined) return undefined;
-    return place > 0
-      ? { node: undefined, conn: place }
-      : { node: this.#nodeIds[remoteNodeIndex(place)], conn: 0 };
+    const location = this.#locations.get(user);
+    if (location === undefined) return undefined;
+    return location > 0
+      ? { node: undefined, conn: location }
+      : { node: this.#nodeIds[remoteNodeIndex(location)], conn: 0 };
   }
 
   receive(m: RegistryMessage): unknown {
@@ -148,7 +153,7 @@ export class Registry implements Actor<RegistryMessage> {
 
   async #claim(user: UserId, conn: number, resumes: boolean): Promise<boolean> {
     const { bus, isOpen, isLeft } = this.#ports;
-    const before = this.#places.get(user) ?? 0;
+    const before = this.#locations.get(user) ?? 0;
     // A client that had no answer in time has come again on another connection: the one it has left
     // takes nobody's place, and keeps none.
     const takeover = resumes && !isLeft(conn);
@@ -164,7 +169,7 @@ export class Registry implements Actor<RegistryMessage> {
       void bus.release(user, conn);
       return false;
     }
-    const previous = this.#places.get(user);
+    const previous = this.#locations.get(user);
     if (previous !== undefined && previous > 0 && previous !== conn) {
       // Two claims at once on this node: the bus knows one node's entry, not which connection.
       if (!takeover && !isLeft(previous)) {
@@ -188,7 +193,7 @@ export class Registry implements Actor<RegistryMessage> {
     if (this.#users.get(conn) !== user) return;
     this.#users.delete(conn);
     const released = this.#ports.bus.release(user, conn);
-    if (this.#places.get(user) === conn) this.#notHere(user);
+    if (this.#locations.get(user) === conn) this.#notHere(user);
     return released;
   }
 
@@ -201,12 +206,12 @@ export class Registry implements Actor<RegistryMessage> {
     const byWorker = new Map<number, UserId[]>();
     const byNode = new Map<NodeId, UserId[]>();
     for (const user of users) {
-      const place = this.#places.get(user);
-      if (place === undefined) continue;
-      if (place > 0) gather(byWorker, place % WORKER_SPAN, user);
+      const location = this.#locations.get(user);
+      if (location === undefined) continue;
+      if (location > 0) addTo(byWorker, location % WORKER_SPAN, user);
       else {
-        const node = this.#nodeIds[remoteNodeIndex(place)];
-        if (node !== undefined) gather(byNode, node, user);
+        const node = this.#nodeIds[remoteNodeIndex(location)];
+        if (node !== undefined) addTo(byNode, node, user);
       }
     }
     for (const [worker, list] of byWorker) this.#command(worker, { type: "hint", users: list });
@@ -219,7 +224,7 @@ export class Registry implements Actor<RegistryMessage> {
       if (node !== undefined) this.#replica(worker, { type: "node", index, node });
     }
     const entries: number[] = [];
-    for (const [user, place] of this.#places) entries.push(user, place);
+    for (const [user, location] of this.#locations) entries.push(user, location);
     this.#replica(worker, { type: "snapshot", entries });
   }
 
@@ -254,11 +259,11 @@ export class Registry implements Actor<RegistryMessage> {
         if (this.#users.get(m.conn) !== m.user) return;
         this.#evict(m.conn);
         void this.#ports.bus.release(m.user, m.conn); // the bus forgets it; the newer entry stays
-        if (this.#places.get(m.user) === m.conn) this.#notHere(m.user);
+        if (this.#locations.get(m.user) === m.conn) this.#notHere(m.user);
         return;
       }
       case "hints":
-        return this.#hints(m.users.filter((user) => (this.#places.get(user) ?? 0) > 0));
+        return this.#hints(m.users.filter((user) => (this.#locations.get(user) ?? 0) > 0));
       default:
         return m satisfies never;
     }
@@ -282,17 +287,19 @@ export class Registry implements Actor<RegistryMessage> {
         continue;
       }
       peer.users.set(user, worker);
-      const place = this.#places.get(user) ?? 0;
-      if (place > 0) contests.push(this.#contest(user, place));
-      else this.#set(user, remotePlace(peer.index, worker));
+      const location = this.#locations.get(user) ?? 0;
+      if (location > 0) contests.push(this.#contest(user, location));
+      else this.#set(user, remoteLocation(peer.index, worker));
     }
     if (contests.length > 0) return Promise.all(contests);
   }
 
   #goneFrom(peer: Peer, user: UserId): void {
     peer.users.delete(user);
-    const place = this.#places.get(user) ?? 0;
-    if (place < 0 && remoteNodeIndex(place) === peer.index) this.#set(user, this.#elsewhere(user));
+    const location = this.#locations.get(user) ?? 0;
+    if (location < 0 && remoteNodeIndex(location) === peer.index) {
+      this.#set(user, this.#elsewhere(user));
+    }
   }
 
   /**
@@ -303,11 +310,11 @@ export class Registry implements Actor<RegistryMessage> {
   async #contest(user: UserId, conn: number): Promise<void> {
     const { bus } = this.#ports;
     const { granted } = await bus.claim(user, conn, false);
-    const place = this.#places.get(user) ?? 0;
-    if (place !== conn) { // it closed, or came again, meanwhile: the claim was not for that
+    const location = this.#locations.get(user) ?? 0;
+    if (location !== conn) { // it closed, or came again, meanwhile: the claim was not for that
       if (!granted) return;
       void bus.release(user, conn);
-      if (place > 0) await bus.announce([{ user, conn: place }]);
+      if (location > 0) await bus.announce([{ user, conn: location }]);
       return;
     }
     if (granted) return;
@@ -322,21 +329,21 @@ export class Registry implements Actor<RegistryMessage> {
   }
 
   /** Another node that states to have the user, if any. */
-  #elsewhere(user: UserId): PlaceCode {
+  #elsewhere(user: UserId): LocationCode {
     for (const peer of this.#peers.values()) {
       const worker = peer.users.get(user);
-      if (worker !== undefined) return remotePlace(peer.index, worker);
+      if (worker !== undefined) return remoteLocation(peer.index, worker);
     }
     return 0;
   }
 
   /**
-   * Whether the bus may be believed that nobody has a user who was at `place`. Until a node has stated
+   * Whether the bus may be believed that nobody has a user who was at `location`. Until a node has stated
    * whom it has after a reset, a bus that came back empty may lack its entries: its users stay there.
    */
-  #hasStated(place: PlaceCode): boolean {
-    if (place >= 0) return true;
-    const node = this.#nodeIds[remoteNodeIndex(place)];
+  #hasStated(location: LocationCode): boolean {
+    if (location >= 0) return true;
+    const node = this.#nodeIds[remoteNodeIndex(location)];
     const peer = node === undefined ? undefined : this.#peers.get(node);
     return peer === undefined || peer.stated;
   }
@@ -359,11 +366,11 @@ export class Registry implements Actor<RegistryMessage> {
     if (peer === undefined) return;
     const ours: { user: UserId; conn: number }[] = [];
     for (const user of [...peer.users.keys()]) {
-      const place = this.#places.get(user) ?? 0;
-      if (place > 0) ours.push({ user, conn: place });
+      const location = this.#locations.get(user) ?? 0;
+      if (location > 0) ours.push({ user, conn: location });
       this.#goneFrom(peer, user);
     }
-    this.#peers.delete(node); // its index stays taken: a place code is never reused
+    this.#peers.delete(node); // its index stays taken: a location code is never reused
     // Who came here while the bus was away could not be announced over the dead node's entry.
     if (ours.length > 0) await this.#ports.bus.announce(ours);
   }
@@ -380,12 +387,12 @@ export class Registry implements Actor<RegistryMessage> {
 
   // ── telling others ─────────────────────────────────────────────────────────────────────────
 
-  #set(user: UserId, place: PlaceCode): void {
-    const before = this.#places.get(user) ?? 0;
-    if (before === place) return;
-    if (place === 0) this.#places.delete(user);
-    else this.#places.set(user, place);
-    this.#changes.push(user, place);
+  #set(user: UserId, location: LocationCode): void {
+    const before = this.#locations.get(user) ?? 0;
+    if (before === location) return;
+    if (location === 0) this.#locations.delete(user);
+    else this.#locations.set(user, location);
+    this.#changes.push(user, location);
     if (this.#scheduled) return;
     this.#scheduled = true;
     this.#ports.later(() => this.#flush());
@@ -400,9 +407,9 @@ export class Registry implements Actor<RegistryMessage> {
     const own: number[] = [];
     for (let i = 0; i < entries.length; i += 2) {
       const user = entries[i] ?? 0;
-      const place = entries[i + 1] ?? 0;
+      const location = entries[i + 1] ?? 0;
       // What another node told us is not ours to tell; that we no longer hold a user is.
-      if (place >= 0) own.push(user, place === 0 ? -1 : place % WORKER_SPAN);
+      if (location >= 0) own.push(user, location === 0 ? -1 : location % WORKER_SPAN);
     }
     if (own.length > 0) {
       this.#ports.toPeer(undefined, { t: "changes", seq: ++this.#seq, list: own });
@@ -418,7 +425,7 @@ export class Registry implements Actor<RegistryMessage> {
   }
 }
 
-function gather<K>(map: Map<K, UserId[]>, key: K, user: UserId): void {
+function addTo<K>(map: Map<K, UserId[]>, key: K, user: UserId): void {
   const list = map.get(key);
   if (list === undefined) map.set(key, [user]);
   else list.push(user);

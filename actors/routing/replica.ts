@@ -9,37 +9,37 @@ import type { NodeId, UserId } from "../ports.ts";
 
 /**
  * Where a user is, as one number: 0 offline; positive, a connection of this node; negative, a
- * worker of another node, see {@linkcode remotePlace}.
+ * worker of another node, see {@linkcode remoteLocation}.
  */
-export type PlaceCode = number;
+export type LocationCode = number;
 
 /** The code of worker `worker` on the node with local index `nodeIndex`. */
-export function remotePlace(nodeIndex: number, worker: number): PlaceCode {
+export function remoteLocation(nodeIndex: number, worker: number): LocationCode {
   return -(nodeIndex * WORKER_SPAN + worker + 1);
 }
 
-/** The node index of a remote place. */
-export function remoteNodeIndex(place: PlaceCode): number {
-  return Math.floor((-place - 1) / WORKER_SPAN);
+/** The node index of a remote location. */
+export function remoteNodeIndex(location: LocationCode): number {
+  return Math.floor((-location - 1) / WORKER_SPAN);
 }
 
-/** The worker index of a remote place. */
-export function remoteWorker(place: PlaceCode): number {
-  return (-place - 1) % WORKER_SPAN;
+/** The worker index of a remote location. */
+export function remoteWorker(location: LocationCode): number {
+  return (-location - 1) % WORKER_SPAN;
 }
 
 /** What the registry tells replicas. */
 export type ReplicaMessage =
-  /** Pairs user, place: all that are online. */
+  /** Pairs user, location: all that are online. */
   | { readonly type: "snapshot"; readonly entries: readonly number[] }
-  /** Pairs user, place (0: offline). */
+  /** Pairs user, location (0: offline). */
   | { readonly type: "changes"; readonly entries: readonly number[] }
   /** A node's local index. */
   | { readonly type: "node"; readonly index: number; readonly node: NodeId };
 
 /** The copy. */
 export class Replica {
-  readonly #places = new Map<UserId, PlaceCode>();
+  readonly #locations = new Map<UserId, LocationCode>();
   readonly #nodes = new Map<number, NodeId>();
   readonly #onChange: (user: UserId, online: boolean) => void;
 
@@ -53,11 +53,11 @@ export class Replica {
 
   /** Users online anywhere. */
   get size(): number {
-    return this.#places.size;
+    return this.#locations.size;
   }
 
-  place(user: UserId): PlaceCode {
-    return this.#places.get(user) ?? 0;
+  location(user: UserId): LocationCode {
+    return this.#locations.get(user) ?? 0;
   }
 
   nodeId(index: number): NodeId | undefined {
@@ -70,7 +70,7 @@ export class Replica {
         this.#nodes.set(message.index, message.node);
         return;
       case "snapshot": {
-        const gone = new Set(this.#places.keys());
+        const gone = new Set(this.#locations.keys());
         for (let i = 0; i < message.entries.length; i += 2) gone.delete(message.entries[i] ?? 0);
         for (const user of gone) this.#set(user, 0);
         this.#setAll(message.entries);
@@ -89,10 +89,10 @@ export class Replica {
     for (let i = 0; i < entries.length; i += 2) this.#set(entries[i] ?? 0, entries[i + 1] ?? 0);
   }
 
-  #set(user: UserId, place: PlaceCode): void {
-    const before = this.#places.has(user);
-    if (place === 0) this.#places.delete(user);
-    else this.#places.set(user, place);
-    if (before !== (place !== 0)) this.#onChange(user, place !== 0);
+  #set(user: UserId, location: LocationCode): void {
+    const before = this.#locations.has(user);
+    if (location === 0) this.#locations.delete(user);
+    else this.#locations.set(user, location);
+    if (before !== (location !== 0)) this.#onChange(user, location !== 0);
   }
 }

@@ -7,11 +7,11 @@
 import { WORKER_SPAN } from "../runtime/lane.ts";
 import type { ThreadId } from "../runtime/link.ts";
 import type { GroupId, Message, Mid, NodeId, UserId } from "../ports.ts";
-import { type PlaceCode, remoteNodeIndex, remoteWorker, type Replica } from "./replica.ts";
+import { type LocationCode, remoteNodeIndex, remoteWorker, type Replica } from "./replica.ts";
 import type { ActorSystem } from "../runtime/runtime.ts";
 
 /** A turn's traffic for one worker. */
-export interface Parcel {
+export interface Envelope {
   /** Message, its recipients there, and whether its sender wants to be told of receipts. */
   readonly pushes: { readonly m: Message; readonly to: UserId[]; readonly notify: boolean }[];
   /** Recipient and mid: receipts for the store of the node that gets this. */
@@ -30,13 +30,13 @@ export interface Typed {
   readonly groupid: GroupId;
 }
 
-/** A parcel as it reaches a worker. */
-export interface ParcelMessage {
-  readonly type: "parcel";
-  readonly parcel: Parcel;
+/** An envelope as it reaches a worker. */
+export interface EnvelopeMessage {
+  readonly type: "envelope";
+  readonly envelope: Envelope;
 }
 
-/** A parcel for another node, as text, for the bridge. */
+/** An envelope for another node, as text, for the bridge. */
 export interface BridgeSend {
   readonly type: "send";
   readonly node: NodeId;
@@ -48,7 +48,7 @@ export interface BridgeSend {
 
 /** Deliveries in this worker; the host implements it. */
 export interface LocalDelivery {
-  deliver(parcel: Parcel, origin: PlaceCode): void;
+  deliver(envelope: Envelope, origin: LocationCode): void;
   push(message: Message, user: UserId, notify: boolean): void;
 }
 
@@ -64,8 +64,8 @@ export class Router {
   readonly #self: number;
   readonly #local: LocalDelivery;
   readonly #later: (fn: () => void) => void;
-  /** Key: worker index of this node, or a (negative) remote place. */
-  readonly #parcels = new Map<number, Parcel>();
+  /** Key: worker index of this node, or a (negative) remote location. */
+  readonly #envelopes = new Map<number, Envelope>();
   #scheduled = false;
 
   /** @param self This worker's index. */
@@ -85,13 +85,13 @@ export class Router {
 
   /** Pushes a message to one user; false when that user is offline. */
   pushTo(message: Message, user: UserId, notify: boolean): boolean {
-    const place = this.#replica.place(user);
-    if (place === 0) return false;
-    if (place > 0 && place % WORKER_SPAN === this.#self) {
+    const location = this.#replica.location(user);
+    if (location === 0) return false;
+    if (location > 0 && location % WORKER_SPAN === this.#self) {
       this.#local.push(message, user, notify);
       return true;
     }
-    const { pushes } = this.#parcel(place);
+    const { pushes } = this.#envelope(location);
     const last = pushes[pushes.length - 1];
     if (last !== undefined && last.m === message) last.to.push(user);
     else pushes.push({ m: message, to: [user], notify });
@@ -99,54 +99,54 @@ export class Router {
   }
 
   /** Sends a receipt to the store of another node. */
-  receiptTo(origin: PlaceCode, user: UserId, mid: Mid): void {
-    this.#parcel(origin).receipts.push(user, mid);
+  receiptTo(origin: LocationCode, user: UserId, mid: Mid): void {
+    this.#envelope(origin).receipts.push(user, mid);
   }
 
   /** Tells the sender that `by` has received `mid`. */
   deliveredTo(to: UserId, by: UserId, mid: Mid): void {
-    const place = this.#replica.place(to);
-    if (place !== 0) this.#parcel(place).delivered.push({ to, by, mid });
+    const location = this.#replica.location(to);
+    if (location !== 0) this.#envelope(location).delivered.push({ to, by, mid });
   }
 
   /** Tells users that somebody types. */
   typingTo(users: readonly UserId[], from: UserId, name: string, groupid: GroupId): void {
-    const byParcel = new Map<Parcel, UserId[]>();
+    const byEnvelope = new Map<Envelope, UserId[]>();
     for (const user of users) {
-      const place = this.#replica.place(user);
-      if (place === 0) continue;
-      const parcel = this.#parcel(place);
-      const to = byParcel.get(parcel);
-      if (to === undefined) byParcel.set(parcel, [user]);
+      const location = this.#replica.location(user);
+      if (location === 0) continue;
+      const envelope = this.#envelope(location);
+      const to = byEnvelope.get(envelope);
+      if (to === undefined) byEnvelope.set(envelope, [user]);
       else to.push(user);
     }
-    for (const [parcel, to] of byParcel) parcel.typing.push({ to, from, name, groupid });
+    for (const [envelope, to] of byEnvelope) envelope.typing.push({ to, from, name, groupid });
   }
 
-  #parcel(place: PlaceCode): Parcel {
-    const key = place > 0 ? place % WORKER_SPAN : place;
-    let parcel = this.#parcels.get(key);
-    if (parcel === undefined) {
-      parcel = { pushes: [], receipts: [], delivered: [], typing: [] };
-      this.#parcels.set(key, parcel);
+  #envelope(location: LocationCode): Envelope {
+    const key = location > 0 ? location % WORKER_SPAN : location;
+    let envelope = this.#envelopes.get(key);
+    if (envelope === undefined) {
+      envelope = { pushes: [], receipts: [], delivered: [], typing: [] };
+      this.#envelopes.set(key, envelope);
       if (!this.#scheduled) {
         this.#scheduled = true;
         this.#later(this.#flush);
       }
     }
-    return parcel;
+    return envelope;
   }
 
   readonly #flush = (): void => {
     this.#scheduled = false;
-    const parcels = [...this.#parcels];
-    this.#parcels.clear();
-    for (const [key, parcel] of parcels) {
-      if (key === this.#self) this.#local.deliver(parcel, 0);
+    const envelopes = [...this.#envelopes];
+    this.#envelopes.clear();
+    for (const [key, envelope] of envelopes) {
+      if (key === this.#self) this.#local.deliver(envelope, 0);
       else if (key >= 0) {
-        this.#system.ref<ParcelMessage>(workerThread(key), "sessions").tell({
-          type: "parcel",
-          parcel,
+        this.#system.ref<EnvelopeMessage>(workerThread(key), "sessions").tell({
+          type: "envelope",
+          envelope,
         });
       } else {
         const node = this.#replica.nodeId(remoteNodeIndex(key));
@@ -156,7 +156,7 @@ export class Router {
           node,
           worker: remoteWorker(key),
           from: this.#self,
-          text: JSON.stringify(parcel),
+          text: JSON.stringify(envelope),
         });
       }
     }

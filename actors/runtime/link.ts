@@ -11,7 +11,7 @@
 export type ThreadId = number;
 
 /** One thing said to another thread. */
-export type Envelope =
+export type LinkItem =
   /** A message to the actor `to`. */
   | { readonly to: string; readonly body: unknown }
   /** A question to the actor `to`; answered with `re: ask`. */
@@ -28,7 +28,7 @@ export interface WireError {
 
 /** What one post carries. */
 export interface Payload {
-  readonly items: readonly Envelope[];
+  readonly items: readonly LinkItem[];
   readonly lane: unknown;
 }
 
@@ -43,13 +43,13 @@ export interface PortLike {
 /** Fills the lane at the end of a turn; undefined when there is nothing to say. */
 export type LaneSource = () => { data: unknown; transfer: Transferable[] } | undefined;
 
-const NO_ITEMS: readonly Envelope[] = [];
+const NO_ITEMS: readonly LinkItem[] = [];
 
 /** One direction's batch and the other's delivery. */
 export class Link {
   readonly #port: PortLike;
   readonly #later: (fn: () => void) => void;
-  #items: Envelope[] = [];
+  #items: LinkItem[] = [];
   #scheduled = false;
   #closed = false;
   #lane: LaneSource | undefined;
@@ -68,7 +68,7 @@ export class Link {
   }
 
   /** Sends `item` with this turn's post. */
-  push(item: Envelope): void {
+  push(item: LinkItem): void {
     this.#items.push(item);
     this.touch();
   }

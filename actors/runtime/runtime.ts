@@ -8,8 +8,8 @@
 
 import { ChatError, ERRNO, type ErrorCode } from "@chat/wire/errors.ts";
 import {
-  type Envelope,
   Link,
+  type LinkItem,
   type Payload,
   type PortLike,
   type ThreadId,
@@ -309,7 +309,7 @@ export class ActorSystem {
     });
   }
 
-  #answered(item: Extract<Envelope, { re: number }>): void {
+  #answered(item: Extract<LinkItem, { re: number }>): void {
     const question = this.#questions.get(item.re);
     if (question === undefined) return; // its deadline has passed
     this.#questions.delete(item.re);

@@ -2,7 +2,7 @@
 
 import type { Message } from "../ports.ts";
 import { pushTextV1, pushTextV2 } from "./push_text.ts";
-import type { PlaceCode } from "../routing/replica.ts";
+import type { LocationCode } from "../routing/replica.ts";
 
 /** A message on its way to sessions of one worker: one object for all of them. */
 export class Delivery {
@@ -22,7 +22,7 @@ export class Delivery {
    */
   constructor(
     readonly message: Message,
-    readonly origin: PlaceCode,
+    readonly origin: LocationCode,
     readonly notify: boolean,
     readonly live = true,
   ) {}

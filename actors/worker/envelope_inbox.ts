@@ -7,12 +7,12 @@ import { MSGID } from "@chat/wire/messages.ts";
 import { Delivery } from "../sessions/delivery.ts";
 import type { Host } from "../handlers/types.ts";
 import type { Message, NodeId, UserId } from "../ports.ts";
-import { type PlaceCode, remotePlace } from "../routing/replica.ts";
-import type { LocalDelivery, Parcel } from "../routing/router.ts";
+import { type LocationCode, remoteLocation } from "../routing/replica.ts";
+import type { Envelope, LocalDelivery } from "../routing/router.ts";
 import type { SessionTable } from "./session_table.ts";
 
 /** See the module's header. */
-export class ParcelInbox implements LocalDelivery {
+export class EnvelopeInbox implements LocalDelivery {
   readonly #host: Host;
   readonly #sessions: SessionTable;
   readonly #nodeIndexes = new Map<NodeId, number>();
@@ -23,39 +23,39 @@ export class ParcelInbox implements LocalDelivery {
     this.#sessions = sessions;
   }
 
-  /** A node's number in place codes, told before the first place that has it. */
+  /** A node's number in location codes, told before the first location that has it. */
   knowsNode(node: NodeId, index: number): void {
     this.#nodeIndexes.set(node, index);
   }
 
-  /** A parcel from a worker of another node. */
-  deliverFrom(node: NodeId, worker: number, parcel: Parcel): void {
+  /** An envelope from a worker of another node. */
+  deliverFrom(node: NodeId, worker: number, envelope: Envelope): void {
     const index = this.#nodeIndexes.get(node);
     // Without its index receipts cannot go back; the pending rows bring these messages.
-    if (index !== undefined) this.deliver(parcel, remotePlace(index, worker));
+    if (index !== undefined) this.deliver(envelope, remoteLocation(index, worker));
   }
 
-  /** A parcel for users of this worker; `origin` is where its messages are stored. */
-  deliver(parcel: Parcel, origin: PlaceCode): void {
+  /** An envelope for users of this worker; `origin` is where its messages are stored. */
+  deliver(envelope: Envelope, origin: LocationCode): void {
     const { hlc, store } = this.#host;
-    for (const { m, to, notify } of parcel.pushes) {
+    for (const { m, to, notify } of envelope.pushes) {
       hlc.observe(m.mid);
       const delivery = new Delivery(m, origin, notify);
       for (const user of to) this.#sessions.ofUser(user)?.push(delivery);
     }
-    const { receipts } = parcel;
+    const { receipts } = envelope;
     for (let i = 0; i + 1 < receipts.length; i += 2) {
       const user = receipts[i];
       const mid = receipts[i + 1];
       if (typeof user === "number" && typeof mid === "string") store.receipt(user, mid);
     }
-    for (const { to, by, mid } of parcel.delivered) {
+    for (const { to, by, mid } of envelope.delivered) {
       const session = this.#sessions.ofUser(to);
       if (session?.wantsDelivered) {
         this.#host.reply(session, { msgid: MSGID.DELIVERED, id: by, mids: [mid] });
       }
     }
-    for (const { to, from, name, groupid } of parcel.typing) {
+    for (const { to, from, name, groupid } of envelope.typing) {
       for (const user of to) {
         const session = this.#sessions.ofUser(user);
         if (!session?.wantsTyping) continue;

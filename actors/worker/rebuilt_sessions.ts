@@ -42,7 +42,7 @@ export class RebuiltSessions {
   }
 
   /** The replica has become complete. */
-  placesKnown(): void {
+  locationsKnown(): void {
     for (const session of this.#unplaced) this.#isInPlace(session);
     this.#unplaced.clear();
     this.retry();
@@ -58,7 +58,7 @@ export class RebuiltSessions {
   #isInPlace(session: Session): boolean {
     const { host, evict } = this.#ports;
     if (session.user === 0 || session.closed) return true;
-    if (host.replica.place(session.user) === session.conn) return true;
+    if (host.replica.location(session.user) === session.conn) return true;
     evict(session);
     return false;
   }

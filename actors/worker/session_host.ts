@@ -7,7 +7,7 @@
 import { byeText } from "@chat/wire/bye.ts";
 import type { ErrorCode } from "@chat/wire/errors.ts";
 import { MSGID } from "@chat/wire/messages.ts";
-import type { BusParcel } from "../routing/bridge.ts";
+import type { BusEnvelope } from "../routing/bridge.ts";
 import { answerOutcome } from "./chat_outcomes.ts";
 import type { Delivery } from "../sessions/delivery.ts";
 import { dispatch, RETRY_AFTER_MS } from "../handlers/dispatch.ts";
@@ -21,7 +21,7 @@ import type { Link, ThreadId } from "../runtime/link.ts";
 import { MessageSteps } from "./message_steps.ts";
 import { Meter, SessionMeters } from "../observe/meter.ts";
 import { OutLaneWriter } from "./out_lane.ts";
-import { ParcelInbox } from "./envelope_inbox.ts";
+import { EnvelopeInbox } from "./envelope_inbox.ts";
 import { passwordClient, type PasswordMessage } from "../accounts/passwords.ts";
 import type { Clock, Message, Mid, PasswordPort, UserId } from "../ports.ts";
 import { PresenceWatch } from "../sessions/presence.ts";
@@ -29,7 +29,7 @@ import { pull } from "./pull.ts";
 import { RebuiltSessions } from "./rebuilt_sessions.ts";
 import type { RegistryMessage, SessionCommand } from "../routing/registry.ts";
 import { Replica, type ReplicaMessage } from "../routing/replica.ts";
-import { type Parcel, type ParcelMessage, Router } from "../routing/router.ts";
+import { type Envelope, type EnvelopeMessage, Router } from "../routing/router.ts";
 import type { Actor, ActorSystem, Ref } from "../runtime/runtime.ts";
 import { type Frame, type Outlet, Session } from "../sessions/session.ts";
 import { SessionTable } from "./session_table.ts";
@@ -41,8 +41,8 @@ import { TokenSigner } from "../accounts/tokens.ts";
 /** What the "sessions" actor takes. */
 export type HostMessage =
   | SessionCommand
-  | ParcelMessage
-  | BusParcel
+  | EnvelopeMessage
+  | BusEnvelope
   | Outcomes
   | GroupChanged
   /** The store's thread is new. */
@@ -95,7 +95,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   readonly #system: ActorSystem;
   readonly #options: HostOptions;
   readonly #sessions = new SessionTable();
-  readonly #inbox: ParcelInbox;
+  readonly #inbox: EnvelopeInbox;
   readonly #rebuilt: RebuiltSessions;
   readonly #groupChanges: GroupChanges;
   readonly #out: OutLaneWriter;
@@ -117,7 +117,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     this.guard = system.ref<GuardMessage>(0, "guard");
     this.presence = new PresenceWatch(
       this.clock,
-      (user) => this.replica.place(user) !== 0,
+      (user) => this.replica.location(user) !== 0,
       (session, id, online) =>
         this.reply(session, {
           msgid: MSGID.PRESENCE,
@@ -126,7 +126,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
         }),
     );
     this.replica = new Replica((user, online) => this.presence.changed(user, online));
-    this.#inbox = new ParcelInbox(this, this.#sessions);
+    this.#inbox = new EnvelopeInbox(this, this.#sessions);
     this.router = new Router(system, this.replica, options.index, this.#inbox, options.later);
     this.store = new StoreClient(
       system,
@@ -166,7 +166,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       receive: (m) => {
         if (m.type === "node") this.#inbox.knowsNode(m.node, m.index);
         this.replica.apply(m);
-        if (m.type === "snapshot") this.#rebuilt.placesKnown();
+        if (m.type === "snapshot") this.#rebuilt.locationsKnown();
       },
     }));
     this.store.attach();
@@ -265,8 +265,8 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       case "outcomes":
         this.#cameAt = this.clock.now();
         return this.store.receive(m);
-      case "parcel":
-        return this.#inbox.deliver(m.parcel, 0);
+      case "envelope":
+        return this.#inbox.deliver(m.envelope, 0);
       case "bus":
         return this.#receiveBus(m);
       case "hint":
@@ -286,8 +286,8 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     }
   }
 
-  #receiveBus(m: BusParcel): void {
-    const notice = JSON.parse(m.text) as Parcel | { groupChanged: number }; // our own nodes' words
+  #receiveBus(m: BusEnvelope): void {
+    const notice = JSON.parse(m.text) as Envelope | { groupChanged: number }; // our own nodes' words
     if ("groupChanged" in notice) this.#groupChanges.hear(notice.groupChanged);
     else this.#inbox.deliverFrom(m.node, m.worker, notice);
   }

@@ -22,7 +22,7 @@ import {
 import type { Dial, OutboxStore } from "./transport.ts";
 import { type ClientOptions, type Queued, settingsOf } from "./options.ts";
 import type { Outgoing } from "./outbox.ts";
-import { Patience } from "./retry.ts";
+import { Retries } from "./retry.ts";
 import { RemoteCalls } from "./remote_calls.ts";
 import { User } from "./user.ts";
 import { UserRequests } from "./user_requests.ts";
@@ -33,7 +33,7 @@ const CLOSE_FLUSH_MS = 1_000;
 /** One user's client; made by {@linkcode connect}. Iterating over it yields its events. */
 export class Client extends UserRequests implements AsyncIterable<ClientEvent> {
   readonly #events: EventQueue;
-  readonly #patience: Patience;
+  readonly #retries: Retries;
   readonly #connection: Connection;
   readonly #user: User;
   readonly #calls: RemoteCalls;
@@ -51,7 +51,7 @@ export class Client extends UserRequests implements AsyncIterable<ClientEvent> {
     const settings = settingsOf(options);
     this.#resume = options.resume;
     this.#events = new EventQueue(options.onEvent);
-    this.#patience = new Patience(settings.clock, settings.requestTimeoutMs);
+    this.#retries = new Retries(settings.clock, settings.requestTimeoutMs);
     this.#connection = new Connection({ ...settings, dial, seen: () => this.#user.seen }, {
       onState: (state, reason, retryInMs) => this.#onState(state, reason, retryInMs),
       onOnline: (ack, resumed) => this.#user.online(ack, resumed),
@@ -62,7 +62,7 @@ export class Client extends UserRequests implements AsyncIterable<ClientEvent> {
       },
       onMalformed: (why) => this.report(4, `the server sent something malformed: ${why}`),
     });
-    this.#calls = new RemoteCalls(this.#connection, this.#patience, {
+    this.#calls = new RemoteCalls(this.#connection, this.#retries, {
       hasUser: () => this.#user.isKnown,
       isClosed: () => this.#closed,
     });
@@ -72,7 +72,7 @@ export class Client extends UserRequests implements AsyncIterable<ClientEvent> {
       journal,
       waiting,
       emit: (event, handled) => this.#events.push(event, handled),
-      onSettled: () => this.#patience.wake(),
+      onSettled: () => this.#retries.wake(),
     });
   }
 
@@ -207,7 +207,7 @@ export class Client extends UserRequests implements AsyncIterable<ClientEvent> {
     const user = this.#user;
     const isOver = () =>
       user.isDrained || !user.isKnown || this.#connection.state === "offline" || this.#closed;
-    await this.#patience.until(isOver, timeoutMs);
+    await this.#retries.until(isOver, timeoutMs);
     return user.isDrained;
   }
 
@@ -238,7 +238,7 @@ export class Client extends UserRequests implements AsyncIterable<ClientEvent> {
     this.#user.chats.stop();
     await this.#connection.close("the client was closed");
     await this.#user.chats.close(new ConnectionLost("the client was closed"));
-    this.#patience.end();
+    this.#retries.end();
     this.#events.close();
   }
 
@@ -277,6 +277,6 @@ export class Client extends UserRequests implements AsyncIterable<ClientEvent> {
       ...(retryInMs !== undefined && { retryInMs }),
       ...(state === "offline" && { loginNeeded: this.loginNeeded }),
     });
-    this.#patience.wake();
+    this.#retries.wake();
   }
 }

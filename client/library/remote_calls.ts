@@ -14,7 +14,7 @@ import type { Connection } from "./connection.ts";
 import { ConnectionLost, RequestError } from "./errors.ts";
 import type { Target } from "./events.ts";
 import { nfc } from "./user_requests.ts";
-import type { Patience } from "./retry.ts";
+import type { Retries } from "./retry.ts";
 
 /** errno of a request that needs a login. */
 const NOT_LOGGED_IN = 3;
@@ -29,12 +29,12 @@ export interface Caller {
 /** The requests of one client. Those with an answer reject with RequestError or ConnectionLost. */
 export class RemoteCalls {
   readonly #connection: Connection;
-  readonly #patience: Patience;
+  readonly #retries: Retries;
   readonly #caller: Caller;
 
-  constructor(connection: Connection, patience: Patience, caller: Caller) {
+  constructor(connection: Connection, retries: Retries, caller: Caller) {
     this.#connection = connection;
-    this.#patience = patience;
+    this.#retries = retries;
     this.#caller = caller;
   }
 
@@ -43,12 +43,12 @@ export class RemoteCalls {
     const exact = "login" in how && "name" in how.login
       ? { login: { ...how.login, name: nfc(how.login.name) } }
       : how;
-    await this.#patience.retry(() => this.#connection.logIn(exact), () => this.#canRepeat());
+    await this.#retries.retry(() => this.#connection.logIn(exact), () => this.#canRepeat());
   }
 
   /** REGISTER; it needs no session. @returns The new user's id. */
   async register(name: string, password: string): Promise<number> {
-    const answer = await this.#patience.retry(async (leftMs) => {
+    const answer = await this.#retries.retry(async (leftMs) => {
       await this.#connection.ready();
       const message = { msgid: MSGID.REGISTER, v: 2, name: nfc(name), password };
       return refused(await this.#connection.request(message, leftMs));
@@ -99,7 +99,7 @@ export class RemoteCalls {
    * @returns The answer, which is no refusal.
    */
   async request(message: object, repeatable: boolean): Promise<ServerMessage> {
-    return await this.#patience.retry(async (leftMs) => {
+    return await this.#retries.retry(async (leftMs) => {
       await this.#online(leftMs);
       return refused(await this.#connection.request(message, leftMs));
     }, () => repeatable && this.#canRepeat());
@@ -112,7 +112,7 @@ export class RemoteCalls {
   async #online(timeoutMs: number): Promise<void> {
     const isOnline = () => this.#connection.state === "online";
     if (!this.#caller.hasUser() && !isOnline()) throw new RequestError(3, "log in first");
-    const inTime = await this.#patience.until(() => isOnline() || !this.#canRepeat(), timeoutMs);
+    const inTime = await this.#retries.until(() => isOnline() || !this.#canRepeat(), timeoutMs);
     if (!inTime) throw new ConnectionLost("the server cannot be reached");
     if (!isOnline()) throw new ConnectionLost("not connected");
   }

@@ -12,7 +12,7 @@ const RETRY_BASE_MS = 200;
 const RETRY_CAP_MS = 5_000;
 
 /** The waits of one client. */
-export class Patience {
+export class Retries {
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   #waiters: (() => void)[] = [];

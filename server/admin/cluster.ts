@@ -6,7 +6,11 @@
  */
 
 import { z } from "zod";
-import { ADMIN_ACTOR, type AdminParcel, type BridgeMessage } from "../../actors/routing/bridge.ts";
+import {
+  ADMIN_ACTOR,
+  type AdminEnvelope,
+  type BridgeMessage,
+} from "../../actors/routing/bridge.ts";
 import type { NodeId, UserId } from "../../actors/ports.ts";
 import type { Actor, ActorSystem, Ref } from "../../actors/runtime/runtime.ts";
 import type { Log } from "../observe/log.ts";
@@ -52,7 +56,7 @@ export interface ClusterParts {
 }
 
 /** See the module's header. */
-export class ClusterSessions implements Actor<AdminParcel> {
+export class ClusterSessions implements Actor<AdminEnvelope> {
   readonly #parts: ClusterParts;
   readonly #waiting = new Map<number, { node: NodeId; resolve: (page: SessionPage) => void }>();
   #asked = 0;
@@ -60,7 +64,7 @@ export class ClusterSessions implements Actor<AdminParcel> {
   /** Becomes the thread's admin actor. */
   constructor(parts: ClusterParts) {
     this.#parts = parts;
-    parts.system.spawn<AdminParcel>(ADMIN_ACTOR, () => this);
+    parts.system.spawn<AdminEnvelope>(ADMIN_ACTOR, () => this);
   }
 
   /** @param user 0 for everybody. */
@@ -75,12 +79,12 @@ export class ClusterSessions implements Actor<AdminParcel> {
     return this.#askEach([node], { op: "end", conn });
   }
 
-  /** Ends every session of a user, wherever it is: what is known of the place may be old. */
+  /** Ends every session of a user, wherever it is: what is known of the location may be old. */
   endUser(user: UserId, why: EndReason): Promise<ClusterAnswer> {
     return this.#askAll({ op: "end_user", user, why });
   }
 
-  receive({ node, text }: AdminParcel): void {
+  receive({ node, text }: AdminEnvelope): void {
     const message = PeerText.safeParse(parsed(text));
     if (!message.success) {
       this.#parts.log.warn("another node's admin message is not understood", { node });

@@ -126,7 +126,7 @@ export class AdminOperations {
   async #user(who: string): Promise<AdminRow[]> {
     const { id, name } = await this.#find(who);
     const waiting = Number(await this.#parts.upkeep({ type: "waiting", user: id }));
-    return [{ id, name, ...this.#place(id), waiting }];
+    return [{ id, name, ...this.#location(id), waiting }];
   }
 
   async #group(id: string): Promise<AdminRow[]> {
@@ -139,7 +139,7 @@ export class AdminOperations {
       id: member.id,
       name: member.name,
       role: member.role,
-      ...this.#place(member.id),
+      ...this.#location(member.id),
     }));
   }
 
@@ -155,7 +155,7 @@ export class AdminOperations {
       to: message.groupid === 0 ? `user ${message.toid}` : `group ${message.groupid}`,
     };
     if (pending.length === 0) return [{ ...about, waitsFor: "nobody" }];
-    return pending.map((user) => ({ ...about, waitsFor: user, ...this.#place(user) }));
+    return pending.map((user) => ({ ...about, waitsFor: user, ...this.#location(user) }));
   }
 
   #restartWorker(index: string): Promise<AdminRow[]> {
@@ -166,10 +166,10 @@ export class AdminOperations {
   }
 
   /** Where a user is online: the node's name, and the connection where it is this node. */
-  #place(user: UserId): { node: string; conn: number } {
-    const place = this.#parts.registry.find(user);
-    if (place === undefined) return { node: "", conn: 0 };
-    return { node: place.node ?? this.#parts.node, conn: place.conn };
+  #location(user: UserId): { node: string; conn: number } {
+    const location = this.#parts.registry.find(user);
+    if (location === undefined) return { node: "", conn: 0 };
+    return { node: location.node ?? this.#parts.node, conn: location.conn };
   }
 
   async #find(who: string): Promise<UserRow> {

@@ -32,7 +32,7 @@ interface Batch {
 /** Once a worker's unfinished batches hold more, those with few unfinished frames are packed. */
 const PACK_ABOVE_BYTES = 16 * 1024 * 1024;
 
-interface Seat {
+interface WorkerSlot {
   readonly index: number;
   /** Number of the last frame, over all its connections. */
   seq: number;
@@ -54,7 +54,7 @@ interface Seat {
 /** See the module's header. */
 export class SessionPool {
   readonly connections = new Map<number, Connection>();
-  readonly #seats: Seat[] = [];
+  readonly #slots: WorkerSlot[] = [];
   readonly #now: () => number;
   #nextConn = 1;
   #dirty: Connection[] = [];
@@ -66,7 +66,7 @@ export class SessionPool {
   constructor(workers: number, now: () => number = Date.now) {
     this.#now = now;
     for (let index = 0; index < workers; index++) {
-      this.#seats.push({
+      this.#slots.push({
         index,
         seq: 0,
         time: 0,
@@ -86,88 +86,88 @@ export class SessionPool {
 
   /** Indexes of all session workers. */
   get workers(): Iterable<number> {
-    return this.#seats.keys();
+    return this.#slots.keys();
   }
 
   /** Bytes of frames kept for a worker's successor. */
   get heldBytes(): number {
-    return this.#seats.reduce((sum, seat) => sum + seat.heldBytes, 0);
+    return this.#slots.reduce((sum, slot) => sum + slot.heldBytes, 0);
   }
 
   /** A number for a new connection, at the worker that has the fewest. */
   nextConn(): number {
-    let least = this.#seats[0];
-    for (const seat of this.#seats) {
-      if (least === undefined || seat.connections < least.connections) least = seat;
+    let least = this.#slots[0];
+    for (const slot of this.#slots) {
+      if (least === undefined || slot.connections < least.connections) least = slot;
     }
     return this.#nextConn++ * WORKER_SPAN + (least?.index ?? 0);
   }
 
   /** A worker runs (anew): it gets its connections as they were and what they have unfinished. */
   attach(index: number, link: Link): void {
-    const seat = this.#seat(index);
-    const batches = seat.batches;
-    const waiting = { bytes: seat.bytes.take(), frames: seat.frames.take() };
-    seat.batches = [];
-    seat.heldBytes = 0;
-    seat.written.clear();
-    seat.closed = [];
-    seat.opened = [];
+    const slot = this.#slot(index);
+    const batches = slot.batches;
+    const waiting = { bytes: slot.bytes.take(), frames: slot.frames.take() };
+    slot.batches = [];
+    slot.heldBytes = 0;
+    slot.written.clear();
+    slot.closed = [];
+    slot.opened = [];
     for (const connection of this.connections.values()) {
-      if (connection.conn % WORKER_SPAN === index) seat.opened.push(opened(connection));
+      if (connection.conn % WORKER_SPAN === index) slot.opened.push(opened(connection));
     }
-    for (const batch of batches) this.#again(seat, batch.bytes, batch.frames);
-    this.#again(seat, waiting.bytes, waiting.frames);
-    seat.link = link;
-    link.setLane(() => this.#takeLane(seat));
+    for (const batch of batches) this.#again(slot, batch.bytes, batch.frames);
+    this.#again(slot, waiting.bytes, waiting.frames);
+    slot.link = link;
+    link.setLane(() => this.#takeLane(slot));
     link.touch();
   }
 
   /** A worker has died: what comes for it waits for the next. */
   detach(index: number): void {
-    this.#seat(index).link = undefined;
+    this.#slot(index).link = undefined;
   }
 
   /** A new connection, which has its number already. */
   open(connection: Connection): void {
     this.connections.set(connection.conn, connection);
-    const seat = this.#seatOf(connection);
-    seat.connections++;
-    seat.opened.push(opened(connection));
-    seat.link?.touch();
+    const slot = this.#slotOf(connection);
+    slot.connections++;
+    slot.opened.push(opened(connection));
+    slot.link?.touch();
   }
 
   /** A frame of a connection, in stream order. */
   frame(connection: Connection, bytes: Uint8Array, start: number, end: number): void {
-    const seat = this.#seatOf(connection);
-    if (seat.frames.length === 0) seat.readAt = this.#now();
-    seat.frames.add4(connection.conn, ++seat.seq, seat.bytes.length, end - start);
-    connection.lastSeq = seat.seq;
-    seat.bytes.addRange(bytes, start, end);
-    seat.link?.touch();
+    const slot = this.#slotOf(connection);
+    if (slot.frames.length === 0) slot.readAt = this.#now();
+    slot.frames.add4(connection.conn, ++slot.seq, slot.bytes.length, end - start);
+    connection.lastSeq = slot.seq;
+    slot.bytes.addRange(bytes, start, end);
+    slot.link?.touch();
   }
 
   /** A socket has taken all pushes up to a number. */
   written(connection: Connection, push: number): void {
-    const seat = this.#seatOf(connection);
-    seat.written.set(connection.conn, push);
-    seat.link?.touch();
+    const slot = this.#slotOf(connection);
+    slot.written.set(connection.conn, push);
+    slot.link?.touch();
   }
 
   /** A connection is gone. */
   close(connection: Connection): void {
     if (!this.connections.delete(connection.conn)) return;
-    const seat = this.#seatOf(connection);
-    seat.connections--;
-    seat.closed.push(connection.conn);
-    seat.link?.touch();
+    const slot = this.#slotOf(connection);
+    slot.connections--;
+    slot.closed.push(connection.conn);
+    slot.link?.touch();
   }
 
   /** A worker's turn: states, frames for sockets, and what is finished. */
   receiveLane(index: number, lane: OutLane): void {
     const { connections } = this;
-    const seat = this.#seat(index);
-    if (lane.time > seat.time) seat.time = lane.time;
+    const slot = this.#slot(index);
+    if (lane.time > slot.time) slot.time = lane.time;
     for (const memo of lane.memos) {
       const connection = connections.get(memo.conn);
       if (connection !== undefined) connection.memo = memo;
@@ -186,47 +186,47 @@ export class SessionPool {
     for (let i = 0; i < done.length; i += DONE_COLUMNS) {
       connections.get(done[i] ?? 0)?.finished(done[i + 1] ?? 0, done[i + 2] ?? 0);
     }
-    this.#release(seat);
+    this.#release(slot);
   }
 
-  #takeLane(seat: Seat): { data: InLane; transfer: Transferable[] } | undefined {
-    const idle = seat.frames.length === 0 && seat.opened.length === 0 &&
-      seat.closed.length === 0 && seat.written.size === 0;
+  #takeLane(slot: WorkerSlot): { data: InLane; transfer: Transferable[] } | undefined {
+    const idle = slot.frames.length === 0 && slot.opened.length === 0 &&
+      slot.closed.length === 0 && slot.written.size === 0;
     if (idle) return undefined;
-    const bytes = seat.bytes.take();
-    const frames = seat.frames.take();
+    const bytes = slot.bytes.take();
+    const frames = slot.frames.take();
     if (frames.length > 0) {
-      seat.batches.push({ bytes, frames, cursor: 0 });
-      seat.heldBytes += bytes.length;
-      if (seat.heldBytes > PACK_ABOVE_BYTES) this.#pack(seat);
+      slot.batches.push({ bytes, frames, cursor: 0 });
+      slot.heldBytes += bytes.length;
+      if (slot.heldBytes > PACK_ABOVE_BYTES) this.#pack(slot);
     }
-    const written = new Float64Array(seat.written.size * 2);
+    const written = new Float64Array(slot.written.size * 2);
     let at = 0;
-    for (const [conn, push] of seat.written) {
+    for (const [conn, push] of slot.written) {
       written[at++] = conn;
       written[at++] = push;
     }
-    const { opened, closed, readAt, time } = seat;
-    seat.opened = [];
-    seat.closed = [];
-    seat.written.clear();
+    const { opened, closed, readAt, time } = slot;
+    slot.opened = [];
+    slot.closed = [];
+    slot.written.clear();
     // The bytes are cloned, not transferred: they stay here until they are finished.
     return { data: { opened, bytes, frames, readAt, written, closed, time }, transfer: [] };
   }
 
   /** Lets go of the oldest batches whose frames are all finished. Each row is passed once. */
-  #release(seat: Seat): void {
+  #release(slot: WorkerSlot): void {
     let gone = 0;
-    for (const batch of seat.batches) {
+    for (const batch of slot.batches) {
       const { frames } = batch;
       while (batch.cursor < frames.length && this.#finished(frames, batch.cursor)) {
         batch.cursor += IN_COLUMNS;
       }
       if (batch.cursor < frames.length) break;
-      seat.heldBytes -= batch.bytes.length;
+      slot.heldBytes -= batch.bytes.length;
       gone++;
     }
-    if (gone > 0) seat.batches.splice(0, gone);
+    if (gone > 0) slot.batches.splice(0, gone);
   }
 
   #finished(frames: Float64Array, row: number): boolean {
@@ -235,17 +235,17 @@ export class SessionPool {
   }
 
   /** One unfinished frame (a login that waits for its hash) must not keep megabytes of others. */
-  #pack(seat: Seat): void {
+  #pack(slot: WorkerSlot): void {
     const kept = { bytes: new TurnBytes(), frames: new Rows() };
-    for (const { bytes, frames } of seat.batches) this.#copy(kept, bytes, frames);
+    for (const { bytes, frames } of slot.batches) this.#copy(kept, bytes, frames);
     const bytes = kept.bytes.take();
-    seat.batches = [{ bytes, frames: kept.frames.take(), cursor: 0 }];
-    seat.heldBytes = bytes.length;
+    slot.batches = [{ bytes, frames: kept.frames.take(), cursor: 0 }];
+    slot.heldBytes = bytes.length;
   }
 
   /** Queues the unfinished frames of a lost batch again, ahead of what comes next. */
-  #again(seat: Seat, bytes: Uint8Array, frames: Float64Array): void {
-    this.#copy(seat, bytes, frames);
+  #again(slot: WorkerSlot, bytes: Uint8Array, frames: Float64Array): void {
+    this.#copy(slot, bytes, frames);
   }
 
   #copy(to: { bytes: TurnBytes; frames: Rows }, bytes: Uint8Array, frames: Float64Array): void {
@@ -258,14 +258,14 @@ export class SessionPool {
     }
   }
 
-  #seatOf(connection: Connection): Seat {
-    return this.#seat(connection.conn % WORKER_SPAN);
+  #slotOf(connection: Connection): WorkerSlot {
+    return this.#slot(connection.conn % WORKER_SPAN);
   }
 
-  #seat(index: number): Seat {
-    const seat = this.#seats[index];
-    if (seat === undefined) throw new RangeError(`no session worker ${index}`);
-    return seat;
+  #slot(index: number): WorkerSlot {
+    const slot = this.#slots[index];
+    if (slot === undefined) throw new RangeError(`no session worker ${index}`);
+    return slot;
   }
 }
 

@@ -1,12 +1,12 @@
 /** Lookups that share a statement. */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Gather, padded } from "../../actors/adapters/batch_reader.ts";
+import { BatchReader, padded } from "../../actors/adapters/batch_reader.ts";
 
-/** A gather whose reads end when told to, in order. */
+/** A reader whose reads end when told to, in order. */
 function scene(most: number, running: number) {
   const reads: { keys: readonly number[]; end: (error?: Error) => void }[] = [];
-  const gather = new Gather<number, string>({
+  const reader = new BatchReader<number, string>({
     read: (keys) =>
       new Promise((resolve, reject) => {
         reads.push({
@@ -17,18 +17,18 @@ function scene(most: number, running: number) {
     most,
     running,
   });
-  return { gather, reads };
+  return { reader, reads };
 }
 
 /** Lets everything that is due now happen. */
 const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
 
 Deno.test("a lone key is read at once; what comes while reads are under way is read together", async () => {
-  const { gather, reads } = scene(3, 1);
+  const { reader, reads } = scene(3, 1);
 
-  const values = [gather.get(1)];
+  const values = [reader.get(1)];
   await turn();
-  for (const key of [2, 3, 4, 5]) values.push(gather.get(key));
+  for (const key of [2, 3, 4, 5]) values.push(reader.get(key));
   await turn();
   const before = reads.map(({ keys }) => keys);
   for (let n = 0; n < 3; n++) {
@@ -42,9 +42,9 @@ Deno.test("a lone key is read at once; what comes while reads are under way is r
 });
 
 Deno.test("a failed read fails its own keys, and later ones go on", async () => {
-  const { gather, reads } = scene(2, 1);
-  const failing = [gather.get(1), gather.get(2)];
-  const good = gather.get(3);
+  const { reader, reads } = scene(2, 1);
+  const failing = [reader.get(1), reader.get(2)];
+  const good = reader.get(3);
   const refused = failing.map((value) => assertRejects(() => value, Error, "away"));
 
   await turn();

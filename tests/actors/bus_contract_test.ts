@@ -6,7 +6,7 @@ import { openRedisBus } from "../../actors/adapters/redis/bus.ts";
 import type { Clock } from "../../actors/ports.ts";
 import { startRedis } from "../../server/cluster/services.ts";
 import { CASES, type Cluster } from "../support/bus_contract.ts";
-import { BusProcess, type Member, placeText, Seen } from "../support/bus_process.ts";
+import { BusProcess, locationText, type Member, Seen } from "../support/bus_process.ts";
 import { createHub } from "../support/hub_bus.ts";
 import { RedisView } from "../support/redis_view.ts";
 
@@ -41,7 +41,7 @@ Deno.test("the hub keeps the bus contract", async (t) => {
         joinMortal: join,
         kill: (member) => Promise.resolve(hub.kill(member.bus.node)),
         entries: () =>
-          Promise.resolve(new Map([...hub.online].map(([user, at]) => [user, placeText(at)]))),
+          Promise.resolve(new Map([...hub.online].map(([user, at]) => [user, locationText(at)]))),
       };
       await run(cluster);
       hub.close();

@@ -1,9 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import type { BusPort, Claim, NodeId, Place, UserId } from "../../actors/ports.ts";
+import type { BusPort, Claim, Location, NodeId, UserId } from "../../actors/ports.ts";
 import { type PeerMessage, Registry, type RegistryMessage } from "../../actors/routing/registry.ts";
 import {
-  remotePlace,
+  remoteLocation,
   remoteWorker,
   Replica,
   type ReplicaMessage,
@@ -18,15 +18,15 @@ const conn = (n: number, worker = 0) => n * SPAN + worker;
 
 /** What all nodes' claims rest on, as Redis holds it; `away` makes every node trust itself. */
 class Entries {
-  readonly map = new Map<UserId, Place>();
+  readonly map = new Map<UserId, Location>();
   away = false;
 
-  claim(user: UserId, place: Place, takeover: boolean): Claim {
+  claim(user: UserId, location: Location, takeover: boolean): Claim {
     const held = this.map.get(user);
     if (this.away) return { granted: true, previous: undefined, unanswered: true };
-    const own = held?.node === place.node;
+    const own = held?.node === location.node;
     if (held !== undefined && !own && !takeover) return { granted: false };
-    this.map.set(user, place);
+    this.map.set(user, location);
     return { granted: true, previous: own ? undefined : held };
   }
 }
@@ -117,8 +117,8 @@ class Node {
   }
 
   /** What both workers believe. */
-  place(user: UserId): number {
-    const [a, b] = this.replicas.map((replica) => replica.place(user));
+  location(user: UserId): number {
+    const [a, b] = this.replicas.map((replica) => replica.location(user));
     assertEquals(a, b, "replicas agree");
     return a ?? 0;
   }
@@ -127,14 +127,14 @@ class Node {
 Deno.test("the first claim of a user is granted, a second refused, until the first is given up", async () => {
   const node = new Node("n");
   assertEquals(await node.login(7, conn(1)), true);
-  assertEquals(node.place(7), conn(1));
+  assertEquals(node.location(7), conn(1));
   assertEquals(await node.login(7, conn(2, 1)), false);
   assertEquals(await node.login(7, conn(1)), true, "its own: a login that is run again");
 
   await node.tell({ type: "release", user: 7, conn: conn(2, 1) }); // not its to give
-  assertEquals(node.place(7), conn(1));
+  assertEquals(node.location(7), conn(1));
   await node.tell({ type: "release", user: 7, conn: conn(1) });
-  assertEquals(node.place(7), 0);
+  assertEquals(node.location(7), 0);
   assertEquals(await node.login(7, conn(2, 1)), true);
 });
 
@@ -142,7 +142,7 @@ Deno.test("two claims at once: one is granted, whoever is first", async () => {
   const node = new Node("n");
   const both = await Promise.all([node.login(7, conn(1)), node.login(7, conn(2))]);
   assertEquals(both, [true, false]);
-  assertEquals(node.place(7), conn(1));
+  assertEquals(node.location(7), conn(1));
   assertEquals(node.entries.map.get(7), { node: "n", conn: conn(1) });
 });
 
@@ -152,7 +152,7 @@ Deno.test("a takeover evicts the old connection, whose end then takes nothing fr
   assertEquals(await node.login(7, conn(2, 1), true), true);
   assertEquals(node.evicted, [conn(1)]);
   await node.close(conn(1));
-  assertEquals(node.place(7), conn(2, 1));
+  assertEquals(node.location(7), conn(2, 1));
 });
 
 Deno.test("a connection that closes while its claim is on the way leaves no ghost", async () => {
@@ -161,7 +161,7 @@ Deno.test("a connection that closes while its claim is on the way leaves no ghos
   const claim = node.registry.receive({ type: "claim", user: 7, conn: conn(1), takeover: false });
   await node.close(conn(1));
   assertEquals(await claim, false);
-  assertEquals([node.place(7), node.entries.map.size], [0, 0]);
+  assertEquals([node.location(7), node.entries.map.size], [0, 0]);
 });
 
 Deno.test("a worker that starts anew gets a snapshot of everybody", async () => {
@@ -172,7 +172,7 @@ Deno.test("a worker that starts anew gets a snapshot of everybody", async () => 
   fresh?.apply({ type: "snapshot", entries: [] });
   assertEquals(fresh?.size, 0);
   await node.tell({ type: "attach", worker: 0 });
-  assertEquals([node.place(1), node.place(2)], [conn(1), conn(2, 1)]);
+  assertEquals([node.location(1), node.location(2)], [conn(1), conn(2, 1)]);
 });
 
 Deno.test("hints go to the worker or node where each user is, and nowhere for who is away", async () => {
@@ -196,21 +196,21 @@ Deno.test("a gap in a peer's changes asks for a snapshot, and nothing is believe
   const node = new Node("n");
   const peer = (message: PeerMessage) => node.tell({ type: "peer", from: "m", message });
   await peer({ t: "changes", seq: 5, list: [1, 0] });
-  assertEquals(node.place(1), 0, "no snapshot yet");
+  assertEquals(node.location(1), 0, "no snapshot yet");
   await peer({ t: "snapshot", seq: 5, list: [1, 0] });
   await peer({ t: "changes", seq: 5, list: [9, 0] }); // the snapshot had it
-  assertEquals(node.place(9), 0);
+  assertEquals(node.location(9), 0);
   await peer({ t: "changes", seq: 6, list: [2, 1] });
-  assertEquals([node.place(1), node.place(2)], [remotePlace(0, 0), remotePlace(0, 1)]);
+  assertEquals([node.location(1), node.location(2)], [remoteLocation(0, 0), remoteLocation(0, 1)]);
 
   node.toPeers.length = 0;
   await peer({ t: "changes", seq: 8, list: [3, 0] });
   assertEquals(node.toPeers, [{ to: "m", message: { t: "ask_snapshot" } }]);
   await peer({ t: "changes", seq: 9, list: [4, 0] });
-  assertEquals([node.place(3), node.place(4)], [0, 0]);
+  assertEquals([node.location(3), node.location(4)], [0, 0]);
   await peer({ t: "snapshot", seq: 9, list: [2, 1, 3, 0, 4, 0] });
-  assertEquals(node.place(1), 0, "not in the snapshot: gone meanwhile");
-  assertEquals(remoteWorker(node.place(3)), 0);
+  assertEquals(node.location(1), 0, "not in the snapshot: gone meanwhile");
+  assertEquals(remoteWorker(node.location(3)), 0);
 });
 
 Deno.test("a dead node's users are offline at once, those who came here since are not", async () => {
@@ -221,7 +221,7 @@ Deno.test("a dead node's users are offline at once, those who came here since ar
   assertEquals(await node.login(1, conn(5), true), true);
   assertEquals(node.toPeers.at(-1)?.to, undefined);
   await node.tell({ type: "node_down", node: "m" });
-  assertEquals([node.place(1), node.place(2)], [conn(5), 0]);
+  assertEquals([node.location(1), node.location(2)], [conn(5), 0]);
 });
 
 Deno.test("who has left another node may come here before that node's word does", async () => {
@@ -237,7 +237,7 @@ Deno.test("who has left another node may come here before that node's word does"
   node.entries.away = false;
   assertEquals(await node.login(7, conn(7)), true);
   await node.tell({ type: "peer", from: "m", message: { t: "changes", seq: 2, list: [7, -1] } });
-  assertEquals([node.place(7), node.entries.map.get(7)?.conn], [conn(7), conn(7)]);
+  assertEquals([node.location(7), node.entries.map.get(7)?.conn], [conn(7), conn(7)]);
 });
 
 Deno.test("who is on another node keeps the place while a bus that came back empty has yet to hear of it", async () => {
@@ -278,10 +278,10 @@ Deno.test("who leaves while another node states to have them is there, not gone"
   const stated = node.tell({ type: "peer", from: "m", message });
   await node.close(conn(1));
   await stated;
-  assertEquals([node.place(7), node.entries.map.size], [remotePlace(0, 1), 0]);
+  assertEquals([node.location(7), node.entries.map.size], [remoteLocation(0, 1), 0]);
 
   await node.tell({ type: "peer", from: "m", message: { t: "changes", seq: 2, list: [7, -1] } });
-  assertEquals(node.place(7), 0);
+  assertEquals(node.location(7), 0);
 });
 
 Deno.test("a connection that its client has left takes no place, and keeps none", async () => {
@@ -289,12 +289,12 @@ Deno.test("a connection that its client has left takes no place, and keeps none"
   await node.login(7, conn(1));
   node.left.add(conn(2));
   const taken = await node.login(7, conn(2), true);
-  const before = node.place(7);
+  const before = node.location(7);
   node.left.add(conn(1));
   const entered = await node.login(7, conn(3));
   await node.close(conn(1));
 
-  assertEquals([taken, before, entered, node.place(7)], [false, conn(1), true, conn(3)]);
+  assertEquals([taken, before, entered, node.location(7)], [false, conn(1), true, conn(3)]);
   assertEquals(node.evicted, [conn(1)]);
   node.left.add(conn(9));
   assertEquals(await node.login(8, conn(9), true), true); // where nobody is it may enter
@@ -327,7 +327,7 @@ Deno.test("a claim whose answer comes after the word of a later one gives way", 
   await claimed;
 
   assertEquals(entries.map.get(7), { node: "y", conn: conn(9) });
-  assertEquals([x.place(7), y.place(7)], [remotePlace(0, 0), conn(9)]);
+  assertEquals([x.location(7), y.location(7)], [remoteLocation(0, 0), conn(9)]);
   assertEquals(x.evicted, [conn(1)]);
 });
 
@@ -413,7 +413,7 @@ Deno.test("after loss and outages all nodes agree on where everybody is, and nob
         if (what === "login" || what === "resume") {
           await node.login(user + 1, conn(next++, next % 2), what === "resume");
         } else if (what === "close") {
-          const at = node.place(user + 1);
+          const at = node.location(user + 1);
           if (at > 0) await node.close(at);
         } else if (what === "away") entries.away = user === 1;
         else await network.step(user, what === "lose");
@@ -428,15 +428,19 @@ Deno.test("after loss and outages all nodes agree on where everybody is, and nob
       }
 
       for (const user of [1, 2, 3, 4]) {
-        const at = nodes.filter((node) => node.place(user) > 0);
+        const at = nodes.filter((node) => node.location(user) > 0);
         assert(at.length <= 1, `user ${user} is on ${at.map((node) => node.id)}`);
         const home = at[0];
-        assertEquals(entries.map.get(user), home && { node: home.id, conn: home.place(user) });
+        assertEquals(entries.map.get(user), home && { node: home.id, conn: home.location(user) });
         for (const node of nodes) {
           if (node === home) continue;
-          const place = node.place(user);
-          assertEquals(place < 0, home !== undefined, `${node.id} about user ${user}: ${place}`);
-          if (home !== undefined) assertEquals(remoteWorker(place), home.place(user) % SPAN);
+          const location = node.location(user);
+          assertEquals(
+            location < 0,
+            home !== undefined,
+            `${node.id} about user ${user}: ${location}`,
+          );
+          if (home !== undefined) assertEquals(remoteWorker(location), home.location(user) % SPAN);
         }
       }
     }),

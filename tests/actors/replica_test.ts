@@ -1,17 +1,21 @@
 import { assertEquals } from "@std/assert";
 import { WORKER_SPAN } from "../../actors/runtime/lane.ts";
 import {
+  remoteLocation,
   remoteNodeIndex,
-  remotePlace,
   remoteWorker,
   Replica,
 } from "../../actors/routing/replica.ts";
 
-Deno.test("a place on another node keeps its node and worker apart", () => {
+Deno.test("a location on another node keeps its node and worker apart", () => {
   for (const node of [0, 1, 63, 1_000_000]) {
     for (const worker of [0, 1, WORKER_SPAN - 1]) {
-      const place = remotePlace(node, worker);
-      assertEquals([place < 0, remoteNodeIndex(place), remoteWorker(place)], [true, node, worker]);
+      const location = remoteLocation(node, worker);
+      assertEquals([location < 0, remoteNodeIndex(location), remoteWorker(location)], [
+        true,
+        node,
+        worker,
+      ]);
     }
   }
 });
@@ -22,7 +26,7 @@ Deno.test("a replica tells who came and went, not who moved", () => {
   replica.apply({ type: "snapshot", entries: [1, 64, 2, 128] });
   replica.apply({ type: "changes", entries: [1, 192, 3, -1, 2, 0, 4, 0] });
   assertEquals(told, [[1, true], [2, true], [3, true], [2, false]]);
-  assertEquals([1, 2, 3, 4].map((user) => replica.place(user)), [192, 0, -1, 0]);
+  assertEquals([1, 2, 3, 4].map((user) => replica.location(user)), [192, 0, -1, 0]);
   assertEquals(replica.size, 2);
 });
 
@@ -33,7 +37,7 @@ Deno.test("a snapshot replaces everything before it", () => {
   replica.apply({ type: "changes", entries: [1, 64, 2, 64] });
   replica.apply({ type: "snapshot", entries: [2, 128, 3, 128] });
   assertEquals(replica.complete, true);
-  assertEquals([1, 2, 3].map((user) => replica.place(user)), [0, 128, 128]);
+  assertEquals([1, 2, 3].map((user) => replica.location(user)), [0, 128, 128]);
   assertEquals(told, [[1, true], [2, true], [1, false], [3, true]]);
 });
 

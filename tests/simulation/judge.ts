@@ -80,16 +80,16 @@ function* wrongPresence(world: World): Generator<string> {
     }
   }
   for (const client of world.clients) {
-    const place = truth.get(client.id);
-    if (client.online && place === undefined) yield `no node has ${client.id}`;
-    for (const node of world.running) yield* wrongAtNode(client, place, node);
+    const location = truth.get(client.id);
+    if (client.online && location === undefined) yield `no node has ${client.id}`;
+    for (const node of world.running) yield* wrongAtNode(client, location, node);
     if (!world.plan.hub) continue;
     const found = world.hub.online.get(client.id);
     const entry = found === undefined || world.hub.isVoid(found) ? undefined : found;
     // A claim that the bus did not answer in time, or that a node that came back has undone, may
     // never be entered: the registries have it.
     if (entry === undefined && disturbsBus(world.plan)) continue;
-    if (entry?.node !== place?.node.id || entry?.conn !== place?.conn) {
+    if (entry?.node !== location?.node.id || entry?.conn !== location?.conn) {
       yield `the bus has ${client.id} at ${entry?.node}:${entry?.conn}`;
     }
   }
@@ -109,23 +109,23 @@ function disturbsBus({ faults, freezes }: Plan): boolean {
 
 function* wrongAtNode(
   client: Client,
-  place: { node: SimNode; conn: number } | undefined,
+  location: { node: SimNode; conn: number } | undefined,
   node: SimNode,
 ): Generator<string> {
   const { id } = client;
-  const expected: NodeId | undefined = place?.node.id;
+  const expected: NodeId | undefined = location?.node.id;
   const found = node.registry.find(id);
   const at = found === undefined ? undefined : found.node ?? node.id;
   if (at !== expected) yield `the registry of ${node.id} has ${id} at ${at}, not at ${expected}`;
   for (const [index, host] of node.hosts) {
-    const code = host.replica.place(id);
-    if (place === undefined) {
+    const code = host.replica.location(id);
+    if (location === undefined) {
       if (code !== 0) yield `worker ${index} of ${node.id} has ${id} at ${code}`;
-    } else if (place.node === node) {
-      if (code !== place.conn) yield `worker ${index} of ${node.id} has ${id} at ${code}`;
+    } else if (location.node === node) {
+      if (code !== location.conn) yield `worker ${index} of ${node.id} has ${id} at ${code}`;
     } else {
       const known = code < 0 ? host.replica.nodeId(remoteNodeIndex(code)) : undefined;
-      if (known !== expected || remoteWorker(code) !== place.conn % WORKER_SPAN) {
+      if (known !== expected || remoteWorker(code) !== location.conn % WORKER_SPAN) {
         yield `worker ${index} of ${node.id} has ${id} at ${code} (${known})`;
       }
     }

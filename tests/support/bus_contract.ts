@@ -117,7 +117,7 @@ export const CASES: Record<string, (cluster: Cluster) => Promise<void>> = {
     }
   },
 
-  "a release by an old place never deletes a newer entry": async (cluster) => {
+  "a release by an old location never deletes a newer entry": async (cluster) => {
     const a = await cluster.join();
     const b = await cluster.join();
     await a.bus.claim(7, 1, false);

@@ -4,7 +4,7 @@
  */
 
 import { assert } from "@std/assert";
-import type { BusHandler, BusPort, Claim, NodeId, Place, UserId } from "../../actors/ports.ts";
+import type { BusHandler, BusPort, Claim, Location, NodeId, UserId } from "../../actors/ports.ts";
 import type { Command } from "./bus_node.ts";
 
 /** What the process says. */
@@ -201,8 +201,8 @@ export class BusProcess implements Member {
   }
 }
 
-/** Text of a place, as Redis holds it. */
-export function placeText({ node, conn }: Place): string {
+/** Text of a location, as Redis holds it. */
+export function locationText({ node, conn }: Location): string {
   return `${node}:${conn}`;
 }
 

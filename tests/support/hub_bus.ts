@@ -21,8 +21,8 @@ import type {
   BusPort,
   Claim,
   Clock,
+  Location,
   NodeId,
-  Place,
   UserId,
 } from "../../actors/ports.ts";
 
@@ -79,8 +79,8 @@ class Path {
 /** Nodes and what they share. */
 export class Hub {
   readonly faults: HubFaults = { delayMs: [0, 0], dropRate: 0 };
-  /** user ⇒ place, as the hash in Redis. */
-  readonly online = new Map<UserId, Place>();
+  /** user ⇒ location, as the hash in Redis. */
+  readonly online = new Map<UserId, Location>();
   readonly leases = new Set<NodeId>();
   readonly nodes = new Map<NodeId, HubNode>();
   readonly leaseMs: number;
@@ -164,14 +164,14 @@ export class Hub {
   }
 
   /** An entry whose node has no lease counts for nothing. */
-  isVoid(place: Place): boolean {
-    return !this.leases.has(place.node);
+  isVoid(location: Location): boolean {
+    return !this.leases.has(location.node);
   }
 
   /** Deletes all void entries. */
   sweep(): void {
-    for (const [user, place] of this.online) {
-      if (this.isVoid(place)) this.online.delete(user);
+    for (const [user, location] of this.online) {
+      if (this.isVoid(location)) this.online.delete(user);
     }
   }
 
@@ -241,8 +241,8 @@ class HubNode implements BusPort {
   async release(user: UserId, conn: number): Promise<void> {
     if (this.#held.get(user) === conn) this.#held.delete(user);
     await this.#ask(() => {
-      const place = this.#hub.online.get(user);
-      if (place?.node === this.node && place.conn === conn) this.#hub.online.delete(user);
+      const location = this.#hub.online.get(user);
+      if (location?.node === this.node && location.conn === conn) this.#hub.online.delete(user);
     });
   }
 
@@ -355,7 +355,7 @@ class HubNode implements BusPort {
     });
   }
 
-  #claim(user: UserId, mine: Place, takeover: boolean): Claim {
+  #claim(user: UserId, mine: Location, takeover: boolean): Claim {
     this.#holdLease();
     const held = this.#hub.online.get(user);
     const isMine = held?.node === mine.node && held.conn === mine.conn;
@@ -374,8 +374,8 @@ class HubNode implements BusPort {
         this.#hub.online.set(user, { node: this.node, conn });
       }
     }
-    for (const [user, place] of this.#hub.online) {
-      if (place.node === this.node && this.#held.get(user) !== place.conn) {
+    for (const [user, location] of this.#hub.online) {
+      if (location.node === this.node && this.#held.get(user) !== location.conn) {
         this.#hub.online.delete(user);
       }
     }

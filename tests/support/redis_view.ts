@@ -20,7 +20,7 @@ export class RedisView {
   /** The hash of online users. */
   async entries(prefix: string): Promise<Entries> {
     const all = await this.#client.hgetall(`${prefix}online`);
-    return new Map(Object.entries(all).map(([user, place]) => [Number(user), place]));
+    return new Map(Object.entries(all).map(([user, location]) => [Number(user), location]));
   }
 
   /** Any command. */

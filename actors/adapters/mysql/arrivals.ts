@@ -5,7 +5,7 @@
 
 import type { Connection } from "mysql2/promise";
 import type { ContactsRow, Message, PersonRow, UserId } from "../../ports.ts";
-import { Gather, padded } from "../batch_reader.ts";
+import { BatchReader, padded } from "../batch_reader.ts";
 import type { MysqlLink } from "./link.ts";
 import { MEMBER, MESSAGE } from "./columns.ts";
 import { MultiRow } from "./multi.ts";
@@ -54,22 +54,22 @@ interface Token {
 }
 
 export class MysqlArrivals {
-  readonly #tokens: Gather<Token, PersonRow | undefined>;
-  readonly #contacts: Gather<UserId, ContactsRow>;
-  readonly #waiting: Gather<UserId, readonly Message[] | undefined>;
+  readonly #tokens: BatchReader<Token, PersonRow | undefined>;
+  readonly #contacts: BatchReader<UserId, ContactsRow>;
+  readonly #waiting: BatchReader<UserId, readonly Message[] | undefined>;
 
   constructor(link: MysqlLink) {
-    this.#tokens = new Gather({
+    this.#tokens = new BatchReader({
       read: (tokens) => link.session((connection) => readOwners(connection, tokens)),
       most: MOST_TOKENS,
       running: RUNNING,
     });
-    this.#contacts = new Gather({
+    this.#contacts = new BatchReader({
       read: (users) => link.session((connection) => readContacts(connection, users)),
       most: MOST_CONTACTS,
       running: RUNNING,
     });
-    this.#waiting = new Gather({
+    this.#waiting = new BatchReader({
       read: (users) => link.session((connection) => readWaiting(connection, users)),
       most: MOST_MAILBOXES,
       running: RUNNING,

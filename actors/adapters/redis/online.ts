@@ -7,7 +7,7 @@
  * directions, so that neither a lost claim nor a lost release outlives it.
  */
 
-import type { Claim, NodeId, Place, UserId } from "../../ports.ts";
+import type { Claim, Location, NodeId, UserId } from "../../ports.ts";
 import type { RedisNames } from "./names.ts";
 import { type RedisPair, within } from "./pair.ts";
 import { ANNOUNCE, CLAIM, RELEASE, SWEEP } from "./scripts.ts";
@@ -131,11 +131,11 @@ export class OnlineEntries {
       const stale: string[] = [];
       for (let i = 0; i + 1 < fields.length; i += 2) {
         const user = fields[i] ?? "";
-        const place = fields[i + 1] ?? "";
-        if (!place.startsWith(own)) continue;
+        const location = fields[i + 1] ?? "";
+        if (!location.startsWith(own)) continue;
         // Read again for each batch: a claim made since holds its entry.
-        if (this.#held.get(Number(user)) !== Number(place.slice(own.length))) {
-          stale.push(user, place);
+        if (this.#held.get(Number(user)) !== Number(location.slice(own.length))) {
+          stale.push(user, location);
         }
       }
       if (stale.length > 0) await pair.run(RELEASE, [names.online], stale);
@@ -177,12 +177,12 @@ export class OnlineEntries {
     const [granted, previous, lost]: unknown[] = Array.isArray(reply) ? reply : [];
     if (lost === 1) this.#options.onLeaseLost();
     if (granted === 0) return { granted: false };
-    return granted === 1 ? { granted: true, previous: parsePlace(previous) } : undefined;
+    return granted === 1 ? { granted: true, previous: parseLocation(previous) } : undefined;
   }
 }
 
-/** Text `<node>:<conn>` → place; undefined when there is none. */
-function parsePlace(text: unknown): Place | undefined {
+/** Text `<node>:<conn>` → location; undefined when there is none. */
+function parseLocation(text: unknown): Location | undefined {
   if (typeof text !== "string" || text === "") return undefined;
   const at = text.lastIndexOf(":");
   return { node: text.slice(0, at), conn: Number(text.slice(at + 1)) };

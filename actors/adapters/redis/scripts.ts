@@ -21,8 +21,8 @@ if redis.call('EXISTS', KEYS[2]) == 0 then
   redis.call('SET', KEYS[2], '1', 'PX', ARGV[1])
   lost = 1
 end
-local function is_void(place)
-  local node = string.match(place, '^(.*):%d+$')
+local function is_void(location)
+  local node = string.match(location, '^(.*):%d+$')
   return not node or redis.call('EXISTS', ARGV[2] .. node) == 0
 end
 `;
@@ -61,7 +61,7 @@ return redis.call('PUBLISH', ARGV[1], ARGV[2])
  * entries always: it knows its own sessions better than Redis does.
  *
  * KEYS online, own lease · ARGV lease ms, lease prefix, own node, user, conn, takeover (0/1)
- * → granted (0/1), previous live place or "", lease was lost (0/1)
+ * → granted (0/1), previous live location or "", lease was lost (0/1)
  */
 export const CLAIM = `${HOLD_LEASE}
 local mine = ARGV[3] .. ':' .. ARGV[5]
@@ -91,7 +91,7 @@ end
 return lost
 `;
 
-/** Compare and delete. KEYS online · ARGV (user, place)… → entries deleted */
+/** Compare and delete. KEYS online · ARGV (user, location)… → entries deleted */
 export const RELEASE = `
 local deleted = 0
 for i = 1, #ARGV, 2 do
