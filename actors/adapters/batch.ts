@@ -1,4 +1,7 @@
-/** What the commit is in both databases: its refusals, and receipts for its own messages. */
+/**
+ * What the group commits of both databases share: which messages they refuse, and receipts that come
+ * in the same batch as their message.
+ */
 
 import type { Append, AppendOutcome, Mid, Receipt, UserId } from "../ports.ts";
 

@@ -1,7 +1,7 @@
 /**
  * Brings a database to this program's schema: numbered files in `sql/<dialect>/`, each applied
  * once, in order, under a lock, and recorded with its checksum in the table `migration`. What is
- * common to both databases, and SQLite; MySQL is mysql_migrate.ts.
+ * common to both databases, and SQLite; MySQL is mysql/migrate.ts.
  *
  * Invariant: a database is used only when what it records is a prefix of this program's files.
  */

@@ -1,4 +1,6 @@
-/** The scheduler's view of one thread. Linux alone gives each thread a priority of its own. */
+/**
+ * Lowers the priority of the calling thread. Only Linux gives each thread a priority of its own.
+ */
 
 import { getPriority, setPriority } from "node:os";
 

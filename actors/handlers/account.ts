@@ -1,4 +1,7 @@
-/** REGISTER, LOGIN, RESUME, LOGOUT, CHANGE_PASSWORD, DELETE_ACCOUNT: who a session is. */
+/**
+ * REGISTER, LOGIN, RESUME, LOGOUT, CHANGE_PASSWORD, DELETE_ACCOUNT: makes and ends accounts, and logs
+ * sessions in and out.
+ */
 
 import { ChatError } from "@chat/wire/errors.ts";
 import {

@@ -1,4 +1,7 @@
-/** ADD_FRIEND, REMOVE_FRIEND, CREATE_GROUP, JOIN_GROUP: whom a user knows. v1 gets no answer but an ERROR. */
+/**
+ * ADD_FRIEND, REMOVE_FRIEND, CREATE_GROUP, JOIN_GROUP: the lists of friends and groups. v1 gets no
+ * answer but an ERROR.
+ */
 
 import { ChatError } from "@chat/wire/errors.ts";
 import { AddFriend, CreateGroup, JoinGroup, MSGID, RemoveFriend } from "@chat/wire/messages.ts";

@@ -1,4 +1,4 @@
-/** PING and PONG: that the other side is there. */
+/** PING and PONG: either side asks whether the other is still there. */
 
 import { MSGID, Ping, Pong } from "@chat/wire/messages.ts";
 import { echo, entry, type Handler, type Requests } from "./types.ts";

@@ -1,8 +1,8 @@
 /**
- * The one way between two threads: everything said in an event-loop turn crosses in one post.
+ * Sends messages between two threads: everything said in an event-loop turn crosses in one post.
  *
- * A link carries envelopes (actor messages, questions, answers) and, between the main thread and a
- * session worker, a lane of frames that is too hot for envelopes. The same link runs over a
+ * A link carries items (actor messages, questions, answers) and, between the main thread and a
+ * session worker, a lane of frames that is too hot for items. The same link runs over a
  * MessagePort, a Worker, or two objects in one thread (`--workers 0`, simulation).
  * Cost: a post is 4–5 µs and may wake a thread (85–100 µs until it runs); an item in it 0.3 µs.
  */

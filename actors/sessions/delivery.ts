@@ -1,4 +1,6 @@
-/** A message on its way to its recipients in one worker, and its text as each version gets it. */
+/**
+ * A message on its way to its recipients in one worker, with its text for each protocol version.
+ */
 
 import type { Message } from "../ports.ts";
 import { pushTextV1, pushTextV2 } from "./push_text.ts";

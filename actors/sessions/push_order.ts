@@ -1,5 +1,6 @@
 /**
- * What a session was pushed of each sender in each conversation, and so what may follow (G2, G3).
+ * Keeps pushes in order: which message of each sender in each conversation a session was pushed
+ * last, and so which one may follow (G2, G3).
  *
  * Invariant: `follow` is called with every message that is pushed, live or read. A message that is
  * not pushed is not followed: what names it as its predecessor waits for it.

@@ -1,6 +1,7 @@
 /**
- * Which committed messages still lack a receipt, and when their recipients are to be hinted at: the
- * push may have been lost. Bounded; whoever is not watched is found by the sessions' own check.
+ * Remembers which committed messages still lack a receipt, and says when their sessions are told to
+ * look for them again: the push may have been lost. Bounded; whoever is not watched is found by the
+ * sessions' own check.
  */
 
 import type { Mid, UserId } from "../ports.ts";

@@ -1,6 +1,6 @@
 /**
- * What comes for the users of one worker, from the worker itself, from others of its node and from
- * other nodes: pushes, receipts for this node's store, DELIVERED and TYPING.
+ * Takes what comes for the users of one worker, from the worker itself, from others of its node and
+ * from other nodes: pushes, receipts for this node's store, DELIVERED and TYPING.
  */
 
 import { MSGID } from "@chat/wire/messages.ts";

@@ -1,6 +1,6 @@
 /**
- * Members of a group changed: every worker of every node forgets what it knew of them, and who is
- * online in a group is told of whoever joined it.
+ * Spreads the news that a group's members changed: every worker of every node forgets what it knew
+ * of them, and who is online in a group is told of whoever joined it.
  */
 
 import type { BridgeMessage } from "../routing/bridge.ts";

@@ -1,5 +1,5 @@
 /**
- * What shows the program: the full screen, or plain lines. No view itself.
+ * The interface between the interactive program and what shows it: the full screen, or plain lines.
  */
 
 import type { Action } from "./reducer.ts";

@@ -1,5 +1,5 @@
 /**
- * JSON of files and input lines, as yet unchecked. What it has to be is for the schema that follows.
+ * Parses JSON of files and input lines. Its shape is not checked here: a schema does that next.
  */
 
 /** The value of a text; undefined when it is no JSON, which no schema takes. */

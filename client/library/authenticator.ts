@@ -1,6 +1,6 @@
 /**
- * What logs in: the token and the password the client holds, and the LOGIN or RESUME under way. It
- * opens no connection and decides on no retry; it says how a sign-in ended.
+ * Logs the client in: holds its token and password, and the LOGIN or RESUME under way. It opens no
+ * connection and decides on no retry; it says how a sign-in ended.
  *
  * Invariants: at most one LOGIN or RESUME waits for its answer; what logged in last is what logs in
  * again; a token that was refused for good is forgotten.

@@ -1,5 +1,5 @@
 /**
- * A text becomes a chat: its id, its size, whom it is for. No I/O.
+ * Makes a chat out of a text: gives it an id, checks its size and its recipient. No I/O.
  */
 
 import { MAX_FRAME_BYTES, MAX_TEXT_UNITS, MID_LENGTH } from "@chat/wire/limits.ts";

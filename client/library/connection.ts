@@ -1,7 +1,7 @@
 /**
- * The way to the server over time: connects, logs in again after a loss, notices a dead peer.
- * It knows no chats: what is not housekeeping goes to its owner. What logs in is the authenticator's,
- * whether and when to come back the reconnects'; here they meet one socket.
+ * Keeps a client connected to its server: connects, logs in again after a loss, notices a dead
+ * peer. It knows no chats: what is not housekeeping goes to its owner. What logs in is the
+ * authenticator's, whether and when to come back the reconnects'; here they meet one socket.
  *
  * Invariants: at most one socket; a loss is followed by a jittered wait, never by an immediate
  * attempt; without credentials, and a login that waits, nothing is retried; a refusal that a retry

@@ -1,5 +1,5 @@
 /**
- * When the next connection is tried after a lost one, when no more, and the wait until then. It
+ * Decides when the next connection is tried after a lost one, and when none is any more. It
  * connects nothing.
  *
  * Invariants: every wait is jittered and none shorter than the server asked for; only a session that

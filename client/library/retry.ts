@@ -1,5 +1,5 @@
 /**
- * Waiting and trying again, within a time: for requests of one client.
+ * Waits for conditions and repeats requests of one client, each until its deadline.
  */
 
 import { Backoff } from "./backoff.ts";

@@ -1,5 +1,5 @@
 /**
- * The place of a client's one socket, and the calls that wait for it to be filled. It opens and closes
+ * Holds a client's one socket, and the calls that wait until there is one. It opens and closes
  * nothing.
  *
  * Invariants: at most one socket, and none that has closed; who waits is answered by the next attempt:

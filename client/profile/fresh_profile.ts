@@ -1,5 +1,5 @@
 /**
- * What a profile begins with at the first login.
+ * Makes the profile of a user who logs in for the first time.
  */
 
 import type { Session } from "../library/events.ts";

@@ -1,4 +1,4 @@
-/** `deno task admin`: every command, once. This table makes the parser and the help. */
+/** The commands of `deno task admin` as one table, which makes the parser and the help. */
 
 import { parseArgs } from "@std/cli/parse-args";
 

@@ -1,4 +1,7 @@
-/** What a node does for `deno task admin`. Reads through the same actors as everybody else. */
+/**
+ * Carries out the commands of `deno task admin` in the node. Reads through the same actors as
+ * everybody else.
+ */
 
 import { ERRNO } from "@chat/wire/errors.ts";
 import { MAX_PASSWORD_UNITS } from "@chat/wire/limits.ts";

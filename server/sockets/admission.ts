@@ -1,6 +1,6 @@
 /**
- * Who may connect: connections in all, per address, and not logged in yet. Counts only; the gateway
- * opens and closes.
+ * Decides who may connect: counts connections in all, per address, and not logged in yet. Counts
+ * only; the gateway opens and closes.
  */
 
 import type { Limits } from "../settings/config.ts";

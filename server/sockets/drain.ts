@@ -1,6 +1,6 @@
 /**
- * How the clients of a node that stops are sent away: told a few at a time, then waited for. That no
- * new ones come is the gateway's doing.
+ * Sends the clients of a node that stops away: told a few at a time, then waited for. That no new
+ * ones come is the gateway's doing.
  *
  * Invariant: all sockets that are read are counted, those of closed connections whose peer has not
  * hung up among them: ending the process on a peer that still sends would cost it the BYE.

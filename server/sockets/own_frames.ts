@@ -1,5 +1,5 @@
 /**
- * The few frames that the main thread itself says, as bytes: PING, a warning, BYE. All others are
+ * The few frames that the main thread itself sends, as bytes: PING, a warning, BYE. All others are
  * the sessions', and pass as they are.
  */
 

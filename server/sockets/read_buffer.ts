@@ -1,5 +1,5 @@
 /**
- * Where one socket's bytes are read to: a little buffer of its own, so that an idle connection is
+ * The buffer that one socket is read into: a little one of its own, so that an idle connection is
  * small, or a large one from a few that are lent to connections that have much to say.
  *
  * Invariant: at most MAX_LENT large buffers are lent, and `release` gives back what was borrowed.

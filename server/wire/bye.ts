@@ -1,4 +1,4 @@
-/** The last word to a peer. Source: docs/protocol.md, "BYE". */
+/** Writes BYE, the last frame to a peer. Source: docs/protocol.md, "BYE". */
 
 import { ERRNO, type ErrorCode } from "./errors.ts";
 import { MSGID } from "./messages.ts";

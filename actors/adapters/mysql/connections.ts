@@ -1,6 +1,6 @@
 /**
- * A bounded set of MySQL connections, each prepared for our use before it is handed out. No
- * retries and no deadlines: those are mysql_link.ts.
+ * A bounded set of MySQL connections, each prepared for our use before it is handed out. No retries
+ * and no deadlines: those are link.ts.
  *
  * Invariant: a connection is with one holder at a time; one that broke while idle is never given.
  */

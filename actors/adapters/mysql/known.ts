@@ -1,6 +1,6 @@
 /**
  * What this node remembers of users and groups for its commits: who exists, who is in which group.
- * Never the last word: the database vouches for it in every transaction (mysql_messages.ts).
+ * Never the last word: the database vouches for it in every transaction (messages.ts).
  */
 
 import type { Connection } from "mysql2/promise";

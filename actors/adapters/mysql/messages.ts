@@ -1,6 +1,6 @@
 /**
- * Messages and pending rows in MySQL: the group commit, and what is read back. The connections
- * and the retries are mysql_link.ts.
+ * Messages and pending rows in MySQL: the group commit, and what is read back. The connections and
+ * the retries are link.ts.
  *
  * Nodes share the database, so a commit trusts its memory only where the database vouches for it:
  * a group's members by the group's version, read under a lock; a user's existence by foreign keys.

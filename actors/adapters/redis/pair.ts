@@ -1,7 +1,7 @@
 /**
- * One life of the two connections to Redis: commands and subscriptions. No reconnecting, no
- * meaning of messages: when either connection fails both end, `lost` tells why, and whoever owns
- * the pair opens a new one.
+ * The two connections to Redis, one for commands and one for subscriptions, from their opening
+ * until either of them fails. No reconnecting, no meaning of messages: when either connection fails
+ * both end, `lost` tells why, and whoever owns the pair opens a new one.
  *
  * Invariants: nothing waits for a connection that is not there (no offline queue, nothing is sent
  * twice), at most `maxQueuedUnits` of text are unanswered, and no command's failure goes unhandled.

@@ -1,7 +1,7 @@
 /**
  * The Lua that Redis runs for the bus: what must be atomic across nodes. No I/O here.
  *
- * Keys, under the prefix of redis_names.ts:
+ * Keys, under the prefix of names.ts:
  * - `node:<node>`  a node's lease, with an expiry. A node without one is dead.
  * - `online`       hash, user ⇒ `<node>:<conn>`. An entry whose node has no lease is void.
  *
