@@ -15,8 +15,11 @@ export interface PasswordWorkerOptions {
 runThread<PasswordWorkerOptions>(({ system, options, linkMain, meter }) => {
   runBehindOthers(); // a flood of log-ins must not stall who is in
   linkMain();
-  meter.gauge("chat_mailbox_messages", () => system.waiting("passwords"), "passwords");
-  system.spawn<PasswordMessage>("passwords", () => new PasswordActor(argon2(options.cost)), {
-    mailbox: options.maxWaiting,
+  const { cost, maxWaiting } = options;
+  const actor = new PasswordActor(argon2(cost), maxWaiting);
+  meter.gauge("chat_mailbox_messages", () => actor.waiting, "passwords");
+  system.spawn<PasswordMessage>("passwords", () => actor, {
+    mailbox: maxWaiting,
+    concurrency: maxWaiting + 2,
   });
 });

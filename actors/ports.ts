@@ -57,6 +57,14 @@ export interface Message {
   readonly after?: { readonly from: UserId; readonly mid: Mid } | undefined;
 }
 
+/** A token that goes on under another id. */
+export interface RenewedToken {
+  readonly from: string;
+  readonly to: string;
+  /** Epoch ms. */
+  readonly expires: number;
+}
+
 /** A message to store. */
 export interface Append {
   readonly message: Message;
@@ -161,8 +169,11 @@ export interface StorePort {
   userByName(name: string): Promise<UserRow | undefined>;
   /** Replaces a password hash; with `expected`, only while the present one is that. */
   setHash(id: UserId, hash: string, expected?: string): Promise<void>;
-  /** Replaces a password hash and ends all of the user's tokens but `keepTokenId`, at once. */
-  changePassword(id: UserId, hash: string, keepTokenId: string): Promise<void>;
+  /**
+   * Replaces a password hash and ends all of the user's tokens, at once.
+   * @param renewed The token `from` goes on under the id `to`, for its device.
+   */
+  changePassword(id: UserId, hash: string, renewed?: RenewedToken): Promise<void>;
   /**
    * Ends an account: friends (both ways), memberships, pending rows and tokens go, the name becomes
    * free, nobody finds or reaches the user again. Messages stay, from {@linkcode DELETED_NAME}.
@@ -201,12 +212,23 @@ export interface StorePort {
   /**
    * Remembers a resume token's id until `expires` (epoch ms).
    * @param device The client's name of the device that may use it. @default ""
+   * @param most Tokens of the user that go on: those that expire first end; 0: all. @default 0
    */
-  saveToken(tokenId: string, user: UserId, expires: number, device?: string): Promise<void>;
+  saveToken(
+    tokenId: string,
+    user: UserId,
+    expires: number,
+    device?: string,
+    most?: number,
+  ): Promise<void>;
   /** Who a live token of this device (`""` by default) belongs to: one indexed read. */
   tokenOwner(tokenId: string, now: number, device?: string): Promise<PersonRow | undefined>;
   /** Ends one token, or all of a user's when `tokenId` is undefined. */
   revokeToken(user: UserId, tokenId: string | undefined): Promise<void>;
+  /** Remembers where a user has logged in from, at `now` (epoch ms); the newest MAX_ORIGINS go on. */
+  noteOrigins(user: UserId, origins: readonly string[], now: number): Promise<void>;
+  /** Those of `origins` that the user has logged in from. */
+  knownOrigins(user: UserId, origins: readonly string[]): Promise<readonly string[]>;
   /** A secret shared by all nodes of this store; `fresh` is kept if there is none yet. */
   secret(name: string, fresh: string): Promise<string>;
 
@@ -241,6 +263,11 @@ export interface UpkeepPort {
    */
   prune(after: Mid, before: Mid, limit: number): Promise<Pruned>;
 }
+
+/** Addresses and devices that a user has logged in from, remembered. */
+export const MAX_ORIGINS = 20;
+/** An origin's time is written anew when it is older than this, ms: not at every log-in. */
+export const ORIGIN_FRESH_MS = 24 * 3_600_000;
 
 /** Whom messages of a deleted account are from. */
 export const DELETED_NAME = "deleted user";
@@ -318,10 +345,13 @@ export interface BusPort {
 
 /** Slow password hashing, in a thread of its own. */
 export interface PasswordPort {
-  /** A PHC string. Rejects with ChatError TRY_LATER when too many wait. */
-  hash(password: string): Promise<string>;
+  /**
+   * A PHC string. Rejects with ChatError TRY_LATER when too many wait.
+   * @param turn Who asks: those who wait go by turns. @default ""
+   */
+  hash(password: string, turn?: string): Promise<string>;
   /** Whether it matches; takes as long when `hash` is undefined (no such user). */
-  verify(password: string, hash: string | undefined): Promise<boolean>;
+  verify(password: string, hash: string | undefined, turn?: string): Promise<boolean>;
   /** A new hash of a password just verified, when `hash` costs other than ours; else undefined. */
   upgrade(password: string, hash: string): Promise<string | undefined>;
 }

@@ -101,13 +101,15 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
     concurrency: REGISTRY_CONCURRENCY,
     onCrash: "escalate",
   });
-  const { registrationsPerMinute, failures, unlimited } = config.limits;
+  const { registrationsPerMinute, loginsPerMinute, failures, unlimited } = config.limits;
   system.spawn<GuardMessage>("guard", () =>
     new Guard(systemClock, {
       registrationsPerMinute,
+      loginsPerMinute,
       failures,
       exempt: (remote) => unlimited.has(remote),
       network: networkOf,
+      tellOthers: (keys) => bridge.tell({ type: "guard", text: JSON.stringify(keys) }),
     }));
   const bridgeActor = new Bridge(system, bus, () => pool.workers);
   system.spawn<BridgeMessage>("bridge", () => bridgeActor, { onCrash: "escalate" });

@@ -1,36 +1,64 @@
 /**
- * The guard actor: how often an address may register, and how long an account or an address has to
- * wait after failed log-ins. One for the node, so that a client gains nothing by opening
- * connections on several workers. Bounded: what it remembers is forgotten in time or when full.
+ * The guard actor: how often an address may register and log in, and how long somebody has to wait
+ * after failed log-ins. One for the node, so that a client gains nothing by opening connections on
+ * several workers; the guards of a cluster tell each other of failures. Bounded: what it remembers is
+ * forgotten in time or when full.
+ *
+ * Failures are counted for an account from one address, so that a stranger's guesses keep nobody else
+ * out; for an address over all accounts; and for an account over all addresses, which slows down
+ * guesses from many addresses and holds for nobody who comes from where the account's owner has
+ * logged in before.
  */
 
 import type { Clock } from "../ports.ts";
 import type { Actor } from "../runtime/runtime.ts";
 
-/** What the guard takes. Answers: ms to wait, 0 to go on. */
+/** Who tries to log in, to what. */
+export interface Attempt {
+  readonly remote: string;
+  /** The account, under the same name however it is asked for. */
+  readonly account: string;
+  /**
+   * The origin that is known of the account, if there is one: a device of its owner counts for itself,
+   * whatever address it is at; an address that its owner has logged in from.
+   */
+  readonly known?: string | undefined;
+}
+
+/** What the guard takes. Answers a {@linkcode Verdict}, and nothing to a result. */
 export type GuardMessage =
   | { readonly type: "register"; readonly remote: string }
   /**
    * Before a password is checked. To go on counts as a failure of the account until the result is
    * known: many attempts at once are worth no more than one after the other.
    */
-  | { readonly type: "login"; readonly remote: string; readonly account: string }
+  | ({ readonly type: "login" } & Attempt)
   /** How it went; "unknown" when the password could not be checked. */
-  | {
-    readonly type: "result";
-    readonly remote: string;
-    readonly account: string;
-    readonly result: "right" | "wrong" | "unknown";
-  };
+  | ({ readonly type: "result"; readonly result: "right" | "wrong" | "unknown" } & Attempt)
+  /** Another node has seen a failure. */
+  | { readonly type: "failed_elsewhere"; readonly keys: readonly string[] };
+
+/** Whether to go on. */
+export interface Verdict {
+  /** How long to wait before another attempt, ms; 0 to go on. */
+  readonly waitMs: number;
+  /** The wait is not for who comes from a known origin: to be asked again with that. */
+  readonly unlessKnown: boolean;
+  /** What the address counts as; passwords are hashed by turns of these. */
+  readonly network: string;
+}
 
 /** Settings of the guard; 0 is no limit. */
 export interface GuardLimits {
   readonly registrationsPerMinute: number;
+  readonly loginsPerMinute: number;
   readonly failures: number;
   /** Whether the limits per address do not hold for this one. */
   exempt(remote: string): boolean;
   /** What an address counts as: all that one household has is one. */
   network(remote: string): string;
+  /** Tells the other nodes' guards of a failure. @default nobody is told */
+  tellOthers?(keys: readonly string[]): void;
 }
 
 const MINUTE_MS = 60_000;
@@ -39,8 +67,10 @@ const FIRST_WAIT_MS = 1_000;
 const MAX_WAIT_MS = 60_000;
 /** Failures are forgotten after this long without one, ms. */
 const FORGET_MS = 15 * MINUTE_MS;
-/** An address stands for many accounts: it may fail this many times as often as one account. */
+/** An address stands for many accounts: it may fail this many times as often as one account from it. */
 const ADDRESS_FACTOR = 10;
+/** An account may fail this many times as often from all addresses as from one. */
+const ACCOUNT_FACTOR = 20;
 /** Most accounts and addresses remembered; the oldest goes. */
 const MAX_REMEMBERED = 100_000;
 
@@ -54,49 +84,83 @@ export class Guard implements Actor<GuardMessage> {
   readonly #clock: Clock;
   readonly #limits: GuardLimits;
   readonly #failures = new Map<string, Failures>();
-  /** Address ⇒ when its bucket of registrations is empty again, epoch ms. */
+  /** Address ⇒ when its bucket is empty again, epoch ms. */
   readonly #registrations = new Map<string, number>();
+  readonly #logins = new Map<string, number>();
 
   constructor(clock: Clock, limits: GuardLimits) {
     this.#clock = clock;
     this.#limits = limits;
   }
 
-  receive(m: GuardMessage): number {
+  receive(m: GuardMessage): Verdict | undefined {
     switch (m.type) {
       case "register":
-        return this.#register(m.remote);
-      case "login": {
-        const wait = Math.max(
-          this.#wait(`account ${m.account}`, this.#limits.failures),
-          this.#limits.exempt(m.remote) ? 0 : this.#wait(
-            `address ${this.#limits.network(m.remote)}`,
-            this.#limits.failures * ADDRESS_FACTOR,
-          ),
-        );
-        if (wait === 0) this.#failed(`account ${m.account}`);
-        return wait;
-      }
+        return this.#verdict(m.remote, this.#register(m.remote), false);
+      case "login":
+        return this.#login(m);
       case "result":
         this.#result(m);
-        return 0;
+        return;
+      case "failed_elsewhere":
+        for (const key of m.keys) this.#failed(key);
+        return;
       default:
         return m satisfies never;
     }
   }
 
-  /** A bucket that holds a minute's worth and drains steadily. */
+  #verdict(remote: string, waitMs: number, unlessKnown: boolean): Verdict {
+    return { waitMs, unlessKnown, network: this.#limits.network(remote) };
+  }
+
   #register(remote: string): number {
+    if (this.#limits.exempt(remote)) return 0;
     const { registrationsPerMinute } = this.#limits;
-    if (registrationsPerMinute === 0 || this.#limits.exempt(remote)) return 0;
     const network = this.#limits.network(remote);
-    const now = this.#clock.now();
-    const each = MINUTE_MS / registrationsPerMinute;
-    const emptyAt = Math.max(now, this.#registrations.get(network) ?? 0);
-    const wait = emptyAt + each - (now + MINUTE_MS);
-    if (wait > 0) return Math.ceil(wait);
-    remember(this.#registrations, network, emptyAt + each);
-    return 0;
+    const wait = this.#full(this.#registrations, network, registrationsPerMinute);
+    if (wait === 0) this.#fill(this.#registrations, network, registrationsPerMinute);
+    return wait;
+  }
+
+  #login(attempt: Attempt): Verdict {
+    const { remote, account, known } = attempt;
+    const { failures, loginsPerMinute } = this.#limits;
+    const network = this.#limits.network(remote);
+    const isExempt = this.#limits.exempt(remote);
+    const ofAddress = isExempt ? 0 : Math.max(
+      this.#wait(addressKey(network), failures * ADDRESS_FACTOR),
+      this.#full(this.#logins, network, loginsPerMinute),
+    );
+    if (ofAddress > 0) return this.#verdict(remote, ofAddress, false);
+    const ofPair = this.#wait(this.#pairKey(attempt), failures);
+    const ofAccount = known === undefined
+      ? this.#wait(accountKey(account), failures * ACCOUNT_FACTOR)
+      : 0;
+    const wait = Math.max(ofPair, ofAccount);
+    if (wait > 0) return this.#verdict(remote, wait, known === undefined);
+    if (!isExempt) this.#fill(this.#logins, network, loginsPerMinute);
+    this.#failed(this.#pairKey(attempt));
+    this.#failed(accountKey(account));
+    return this.#verdict(remote, 0, false);
+  }
+
+  #pairKey({ remote, account, known }: Attempt): string {
+    return `${account} from ${known ?? this.#limits.network(remote)}`;
+  }
+
+  /** How long until a bucket that holds a minute's worth and drains steadily has room, ms. */
+  #full(buckets: ReadonlyMap<string, number>, network: string, perMinute: number): number {
+    if (perMinute === 0) return 0;
+    const emptyAt = Math.max(this.#clock.now(), buckets.get(network) ?? 0);
+    const wait = emptyAt + MINUTE_MS / perMinute - (this.#clock.now() + MINUTE_MS);
+    return Math.max(0, Math.ceil(wait));
+  }
+
+  #fill(buckets: Map<string, number>, network: string, perMinute: number): void {
+    if (perMinute === 0) return;
+    const emptyAt = Math.max(this.#clock.now(), buckets.get(network) ?? 0);
+    remember(buckets, network, emptyAt + MINUTE_MS / perMinute);
   }
 
   #wait(key: string, allowed: number): number {
@@ -111,21 +175,48 @@ export class Guard implements Actor<GuardMessage> {
     return Math.max(0, failures.lastAt + wait - now);
   }
 
-  #result({ remote, account, result }: Extract<GuardMessage, { type: "result" }>): void {
-    const key = `account ${account}`;
-    const failures = this.#failures.get(key);
-    if (result === "right") this.#failures.delete(key);
-    else if (result === "unknown" && failures !== undefined) failures.count--;
-    // A right password of one account does not clear an address that tries many.
-    else if (result === "wrong" && !this.#limits.exempt(remote)) {
-      this.#failed(`address ${this.#limits.network(remote)}`);
+  #result(m: Extract<GuardMessage, { type: "result" }>): void {
+    const [pair, account] = [this.#pairKey(m), accountKey(m.account)];
+    if (m.result === "wrong") {
+      // A right password of one account does not clear an address that tries many.
+      const address = this.#limits.exempt(m.remote)
+        ? []
+        : [addressKey(this.#limits.network(m.remote))];
+      for (const key of address) this.#failed(key);
+      this.#limits.tellOthers?.([pair, account, ...address]);
+      return;
     }
+    if (m.result === "right") this.#failures.delete(pair);
+    else this.#takeBack(pair);
+    // Nor does its owner's own log-in clear an account that many guess at.
+    this.#takeBack(account);
+  }
+
+  #takeBack(key: string): void {
+    const failures = this.#failures.get(key);
+    if (failures === undefined) return;
+    if (failures.count > 1) failures.count--;
+    else this.#failures.delete(key);
   }
 
   #failed(key: string): void {
     const count = (this.#failures.get(key)?.count ?? 0) + 1;
     remember(this.#failures, key, { count, lastAt: this.#clock.now() });
   }
+}
+
+/** An address that an account's owner has logged in from, as an origin. */
+export function addressKey(network: string): string {
+  return `address ${network}`;
+}
+
+/** A device that an account's owner has logged in on, as an origin. */
+export function deviceKey(device: string): string {
+  return `device ${device}`;
+}
+
+function accountKey(account: string): string {
+  return `account ${account}`;
 }
 
 function remember<V>(map: Map<string, V>, key: string, value: V): void {

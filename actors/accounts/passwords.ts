@@ -8,24 +8,100 @@ import { ChatError } from "@chat/wire/errors.ts";
 import type { PasswordPort } from "../ports.ts";
 import type { Actor, Ref } from "../runtime/runtime.ts";
 
-/** What the password actor takes. */
+/** What the password actor takes; `turn` says who asks. */
 export type PasswordMessage =
-  | { readonly type: "hash"; readonly password: string }
-  | { readonly type: "verify"; readonly password: string; readonly hash: string | undefined }
-  | { readonly type: "upgrade"; readonly password: string; readonly hash: string };
+  | { readonly type: "hash"; readonly password: string; readonly turn: string }
+  | {
+    readonly type: "verify";
+    readonly password: string;
+    readonly hash: string | undefined;
+    readonly turn: string;
+  }
+  | {
+    readonly type: "upgrade";
+    readonly password: string;
+    readonly hash: string;
+    readonly turn: string;
+  };
 
 /** Deadline of one hash, its wait included, ms. */
 const HASH_MS = 15_000;
 
-/** Runs an adapter as an actor. */
+interface Waiting {
+  readonly message: PasswordMessage;
+  readonly resolve: (result: Result | PromiseLike<Result>) => void;
+  readonly reject: (error: ChatError) => void;
+}
+type Result = string | boolean | undefined;
+
+/**
+ * Runs an adapter as an actor. Those who wait go by turns of who asks, and when the queue is full the
+ * latest of who has most in it makes room. Spawn it with room for `maxWaiting` and two at once.
+ */
 export class PasswordActor implements Actor<PasswordMessage> {
   readonly #port: PasswordPort;
+  readonly #maxWaiting: number;
+  /** In the order of their turns; none is empty. */
+  readonly #queues = new Map<string, Waiting[]>();
+  #busy = false;
+  /** Passwords that wait for their hash. */
+  waiting = 0;
 
-  constructor(port: PasswordPort) {
+  /** @param maxWaiting Passwords that may wait. @default no bound but the mailbox's */
+  constructor(port: PasswordPort, maxWaiting = Infinity) {
     this.#port = port;
+    this.#maxWaiting = maxWaiting;
   }
 
-  receive(m: PasswordMessage): Promise<string | boolean | undefined> {
+  receive(message: PasswordMessage): Promise<Result> {
+    if (!this.#busy) return this.#run(message);
+    if (this.waiting >= this.#maxWaiting && !this.#makeRoom(message.turn)) throw tooMany();
+    const { promise, resolve, reject } = Promise.withResolvers<Result>();
+    const queue = this.#queues.get(message.turn) ?? [];
+    queue.push({ message, resolve, reject });
+    this.#queues.set(message.turn, queue);
+    this.waiting++;
+    return promise;
+  }
+
+  /** Refuses the latest of who has most waiting, unless that is no more than `turn` would have. */
+  #makeRoom(turn: string): boolean {
+    let [most, largest] = [this.#queues.get(turn)?.length ?? 0, ""];
+    for (const [other, { length }] of this.#queues) {
+      if (length > most + 1) [most, largest] = [length, other];
+    }
+    const queue = this.#queues.get(largest);
+    const latest = queue?.pop();
+    if (queue === undefined || latest === undefined) return false;
+    if (queue.length === 0) this.#queues.delete(largest);
+    this.waiting--;
+    latest.reject(tooMany());
+    return true;
+  }
+
+  async #run(message: PasswordMessage): Promise<Result> {
+    this.#busy = true;
+    try {
+      return await this.#hashed(message);
+    } finally {
+      this.#busy = false;
+      this.#next();
+    }
+  }
+
+  #next(): void {
+    const [first] = this.#queues;
+    if (first === undefined) return;
+    const [turn, queue] = first;
+    this.#queues.delete(turn);
+    const next = queue.shift();
+    if (queue.length > 0) this.#queues.set(turn, queue); // behind all others
+    if (next === undefined) return;
+    this.waiting--;
+    next.resolve(this.#run(next.message));
+  }
+
+  #hashed(m: PasswordMessage): Promise<Result> {
     switch (m.type) {
       case "hash":
         return this.#port.hash(m.password);
@@ -37,6 +113,10 @@ export class PasswordActor implements Actor<PasswordMessage> {
         return m satisfies never;
     }
   }
+}
+
+function tooMany(cause?: unknown): ChatError {
+  return new ChatError("TRY_LATER", "too many log-ins at once, try again later", { cause });
 }
 
 /**
@@ -53,14 +133,15 @@ export function passwordClient(refs: readonly Ref<PasswordMessage>[]): PasswordP
     try {
       return await ref.ask<R>(message, HASH_MS);
     } catch (cause) {
-      throw new ChatError("TRY_LATER", "too many log-ins at once, try again later", { cause });
+      throw tooMany(cause);
     } finally {
       inHand[at] = (inHand[at] ?? 0) - 1;
     }
   };
   return {
-    hash: (password) => ask<string>({ type: "hash", password }),
-    verify: (password, hash) => ask<boolean>({ type: "verify", password, hash }),
-    upgrade: (password, hash) => ask<string | undefined>({ type: "upgrade", password, hash }),
+    hash: (password, turn = "") => ask<string>({ type: "hash", password, turn }),
+    verify: (password, hash, turn = "") => ask<boolean>({ type: "verify", password, hash, turn }),
+    upgrade: (password, hash) =>
+      ask<string | undefined>({ type: "upgrade", password, hash, turn: "" }),
   };
 }

@@ -36,6 +36,7 @@ const TABLES: Readonly<Record<string, readonly Column[]>> = {
   ],
   offlinemessage: [["userid", "int"], ["mid", "text"]],
   token: [["id", "text"], ["userid", "int"], ["expires", "int"], ["device", "text"]],
+  loginorigin: [["userid", "int"], ["origin", "text"], ["at", "int"]],
   secret: [["name", "text"], ["value", "text"]],
 };
 

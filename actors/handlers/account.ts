@@ -19,6 +19,7 @@ import {
   type Want,
 } from "@chat/wire/messages.ts";
 import { isCredible } from "../hlc.ts";
+import { addressKey, type Attempt, deviceKey, type Verdict } from "../accounts/guard.ts";
 import type { ContactsRow, GroupRow, Message, Mid, PersonRow, UserId, UserRow } from "../ports.ts";
 import { pushTextV1 } from "../sessions/push_text.ts";
 import type { Replica } from "../routing/replica.ts";
@@ -36,8 +37,9 @@ const MAX_HAND_OVER = 1_000;
 // REGISTER name, password → REGISTER_ACK id | NAME_TAKEN
 const register: Handler<Register> = async (session, m, host) => {
   const { remote } = session;
-  waitOrGo(await host.guard.ask<number>({ type: "register", remote }, GUARD_MS));
-  const hash = await host.passwords.hash(m.password);
+  const verdict = await host.guard.ask<Verdict>({ type: "register", remote }, GUARD_MS);
+  waitOrGo(verdict);
+  const hash = await host.passwords.hash(m.password, verdict.network);
   const id = await host.store.call("register", m.name, hash);
   if (id === undefined) {
     // The classic wording, which classic clients show.
@@ -56,17 +58,19 @@ const login: Handler<Login> = async (session, m, host) => {
   const account = id === undefined && row === undefined
     ? `name ${name.normalize("NFC").toLowerCase()}`
     : `id ${row?.id ?? id}`;
-  const user = await prove(session, row, account, m.password, host);
+  const device = m.device ?? "";
+  const { user, network } = await prove(session, row, account, m.password, device, host);
   want(session, m.want);
   passSeen(m.seen, host);
   const isStillProved = async () => {
     const now = await host.store.call("userById", user.id);
     // Another log-in may have replaced the hash by a dearer one of the same password.
     return now !== undefined &&
-      (now.hash === user.hash || await host.passwords.verify(m.password, now.hash));
+      (now.hash === user.hash || await host.passwords.verify(m.password, now.hash, network));
   };
-  const ticket = { device: m.device ?? "", token: undefined, isStillProved };
+  const ticket = { device, token: undefined, isStillProved };
   await enter(session, user, ticket, false, host, m.req);
+  noteOrigins(user.id, originsOf(device, network), host);
   upgradeHash(user, m.password, host);
 };
 
@@ -79,18 +83,43 @@ async function prove(
   row: UserRow | undefined,
   account: string,
   password: string,
+  device: string,
   host: Host,
-): Promise<UserRow> {
-  const { remote } = session;
-  waitOrGo(await host.guard.ask<number>({ type: "login", remote, account }, GUARD_MS));
+): Promise<{ user: UserRow; network: string }> {
+  let attempt: Attempt = { remote: session.remote, account };
+  const ask = () => host.guard.ask<Verdict>({ type: "login", ...attempt }, GUARD_MS);
+  let verdict = await ask();
+  const { network } = verdict;
+  if (verdict.unlessKnown) {
+    const origins = originsOf(device, network);
+    const [known] = await host.store.call("knownOrigins", row?.id ?? 0, origins);
+    if (known !== undefined) {
+      attempt = { ...attempt, known };
+      verdict = await ask();
+    }
+  }
+  waitOrGo(verdict);
   let result: "right" | "wrong" | "unknown" = "unknown";
   try {
-    result = await host.passwords.verify(password, row?.hash) ? "right" : "wrong";
+    result = await host.passwords.verify(password, row?.hash, network) ? "right" : "wrong";
   } finally {
-    host.guard.tell({ type: "result", remote, account, result });
+    host.guard.tell({ type: "result", ...attempt, result });
   }
   if (row === undefined || result !== "right") throw new ChatError("WRONG_CREDENTIALS");
-  return row;
+  return { user: row, network };
+}
+
+/** What is known of an account's owner, the better first: a device is nobody else's. */
+function originsOf(device: string, network: string): string[] {
+  return [...(device === "" ? [] : [deviceKey(device)]), addressKey(network)];
+}
+
+/** Whoever comes from there again does not wait for others' guesses; nobody waits for the note. */
+function noteOrigins(user: UserId, origins: readonly string[], host: Host): void {
+  host.store.call("noteOrigins", user, origins, host.clock.now()).catch((error) => {
+    if (!(error instanceof ChatError)) throw error;
+    // Put off, as there is too much to do: the next log-in tries again.
+  });
 }
 
 /** A hash of another cost than today's is replaced; nobody waits for that. */
@@ -105,13 +134,21 @@ function upgradeHash({ id, hash }: UserRow, password: string, host: Host): void 
   });
 }
 
-// CHANGE_PASSWORD old, new → OK | WRONG_CREDENTIALS. Tokens but the one in use end.
+// CHANGE_PASSWORD old, new → OK token | WRONG_CREDENTIALS. Every token ends: the one in use may have
+// been stolen, so this session goes on with a new one.
 const changePassword: Handler<ChangePassword> = async (session, m, host) => {
-  const { user, tokenId } = session;
-  await proveAgain(session, m.old, host);
-  const hash = await host.passwords.hash(m.new);
-  await host.store.call("changePassword", user, hash, tokenId);
-  host.reply(session, { msgid: MSGID.OK, ...echo(m) });
+  const { user } = session;
+  const network = await proveAgain(session, m.old, host);
+  const hash = await host.passwords.hash(m.new, network);
+  const expires = host.clock.now() + host.settings.tokenMs;
+  const { token, tokenId } = host.signer.issue(user, expires);
+  const renewed = { from: session.tokenId, to: tokenId, expires };
+  await host.store.call("changePassword", user, hash, renewed);
+  if (session.user === user && !session.closed) {
+    session.tokenId = tokenId;
+    host.remember(session);
+  }
+  host.reply(session, { msgid: MSGID.OK, token, ...echo(m) });
 };
 
 // DELETE_ACCOUNT password → OK, then BYE | WRONG_CREDENTIALS
@@ -128,11 +165,13 @@ const deleteAccount: Handler<DeleteAccount> = async (session, m, host) => {
   host.close(session, "WRONG_CREDENTIALS", "the account is deleted");
 };
 
-async function proveAgain(session: Session, password: string, host: Host): Promise<void> {
+/** @returns What the address counts as. */
+async function proveAgain(session: Session, password: string, host: Host): Promise<string> {
   const { user } = session;
   const row = await host.store.call("userById", user);
-  await prove(session, row, `id ${user}`, password, host);
+  const { network } = await prove(session, row, `id ${user}`, password, "", host);
   if (session.closed || session.user !== user) throw new ChatError("NOT_LOGGED_IN");
+  return network;
 }
 
 // RESUME token → LOGIN_ACK | WRONG_CREDENTIALS. Takes the old connection's place.
@@ -187,11 +226,10 @@ function leave(session: Session, host: Host): Promise<void> {
   return left;
 }
 
-/** @param ms What the guard says: 0 to go on. */
-function waitOrGo(ms: number): void {
-  if (ms === 0) return;
-  throw new ChatError("TOO_FAST", `too many attempts: wait ${Math.ceil(ms / 1_000)} s`, {
-    cause: ms,
+function waitOrGo({ waitMs }: Verdict): void {
+  if (waitMs === 0) return;
+  throw new ChatError("TOO_FAST", `too many attempts: wait ${Math.ceil(waitMs / 1_000)} s`, {
+    cause: waitMs,
   });
 }
 
@@ -290,7 +328,9 @@ async function answerV2(
   if (token === undefined) {
     const expires = host.clock.now() + host.settings.tokenMs;
     token = host.signer.issue(who.id, expires);
-    await host.store.call("saveToken", token.tokenId, who.id, expires, ticket.device);
+    const { device } = ticket;
+    const { maxTokens } = host.settings;
+    await host.store.call("saveToken", token.tokenId, who.id, expires, device, maxTokens);
   }
   if (!await ticket.isStillProved()) {
     await host.store.call("revokeToken", who.id, token.tokenId);

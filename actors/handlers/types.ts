@@ -35,6 +35,8 @@ export interface SessionSettings {
   readonly heartbeatSeconds: number;
   /** How long a resume token lives, ms. */
   readonly tokenMs: number;
+  /** Resume tokens that a user may have; 0: no limit. */
+  readonly maxTokens: number;
   /** Most members of a group, and friends of a user; 0: no limit. */
   readonly maxGroup: number;
   readonly maxFriends: number;

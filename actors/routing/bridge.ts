@@ -4,7 +4,7 @@
  * through as it is.
  *
  * An envelope is `target|sender worker|text`, target a worker index, `*` for all workers, `r` for
- * the registry, `a` for administration.
+ * the registry, `g` for the guard, `a` for administration.
  * Losing one is no loss: pending rows are the truth.
  */
 
@@ -20,6 +20,8 @@ export type BridgeMessage =
   | { readonly type: "peer"; readonly node: NodeId | undefined; readonly message: PeerMessage }
   /** A worker's notice to the workers of all other nodes. */
   | { readonly type: "broadcast"; readonly text: string }
+  /** The guard's word to those of all other nodes. */
+  | { readonly type: "guard"; readonly text: string }
   /** Administration's message to that of one other node. */
   | { readonly type: "admin"; readonly node: NodeId; readonly text: string };
 
@@ -37,11 +39,18 @@ export interface AdminEnvelope {
   readonly text: string;
 }
 
+/** What the guard gets from that of another node. */
+export interface FailedElsewhere {
+  readonly type: "failed_elsewhere";
+  readonly keys: readonly string[];
+}
+
 /** The actor that takes each {@linkcode AdminEnvelope}. */
 export const ADMIN_ACTOR = "admin";
 
 const TO_REGISTRY = "r";
 const TO_ADMIN = "a";
+const TO_GUARD = "g";
 const TO_ALL_WORKERS = "*";
 
 /** See the module's header. */
@@ -68,6 +77,8 @@ export class Bridge implements Actor<BridgeMessage>, BusHandler {
         return this.#bus.send(m.node, `${m.worker}|${m.from}|${m.text}`);
       case "broadcast":
         return this.#bus.broadcast(`${TO_ALL_WORKERS}|0|${m.text}`);
+      case "guard":
+        return this.#bus.broadcast(`${TO_GUARD}|0|${m.text}`);
       case "admin":
         return this.#bus.send(m.node, `${TO_ADMIN}|0|${m.text}`);
       case "peer": {
@@ -89,6 +100,12 @@ export class Bridge implements Actor<BridgeMessage>, BusHandler {
     if (target === TO_REGISTRY) {
       const message = JSON.parse(text) as PeerMessage; // our own nodes' words
       this.#registry.tell({ type: "peer", from, message });
+      return;
+    }
+    if (target === TO_GUARD) {
+      const keys = JSON.parse(text) as string[]; // our own nodes' words
+      const guard = this.#system.ref<FailedElsewhere>(this.#system.thread, "guard");
+      guard.tell({ type: "failed_elsewhere", keys });
       return;
     }
     if (target === TO_ADMIN) {

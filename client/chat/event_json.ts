@@ -25,7 +25,7 @@ export function eventShown(event: ClientEvent, directory: Directory): object | u
     }
     case "error":
       return { event: "problem", errno: event.errno, error: event.errmsg };
-    case "contacts":
+    case "session_changed":
       return undefined;
     case "delivered":
     case "presence":

@@ -63,7 +63,7 @@ export function onEvent(state: State, event: ClientEvent, now: number): State {
         me: { id: event.session.id, name: event.session.name },
         directory: ofSession(state.directory, event.session),
       };
-    case "contacts":
+    case "session_changed":
       return { ...state, directory: withContacts(state.directory, event.session) };
     case "connection":
       return onConnection(state, event, now);

@@ -68,10 +68,10 @@ export class Authenticator {
     this.#credentials = { token, login: this.#credentials.login };
   }
 
-  /** Takes the new password, if the client knows one. */
-  passwordChanged(password: string): void {
-    const { token, login } = this.#credentials;
-    if (login !== undefined) this.#credentials = { token, login: { ...login, password } };
+  /** Takes the new password, if the client knows one, and the token that is in the old one's place. */
+  passwordChanged(password: string, token: string): void {
+    const { login } = this.#credentials;
+    this.#credentials = { token, login: login === undefined ? undefined : { ...login, password } };
   }
 
   /** Forgets how to log in. */

@@ -173,12 +173,13 @@ export class Client extends UserRequests implements AsyncIterable<ClientEvent> {
   }
 
   /**
-   * Changes the password. Every other session's token of this user becomes void.
+   * Changes the password. Every token of this user becomes void; this session has a new one.
    *
    * @throws {RequestError} errno 1: the old password is wrong; 4: the new one is not allowed.
    */
   async changePassword(oldPassword: string, newPassword: string): Promise<void> {
-    await this.#calls.changePassword(oldPassword, newPassword);
+    const token = await this.#calls.changePassword(oldPassword, newPassword);
+    this.#user.changeSession((session) => ({ ...session, token }));
   }
 
   /**

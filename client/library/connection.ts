@@ -108,8 +108,8 @@ export class Connection {
   }
 
   /** What logs in again after a refused token. */
-  passwordChanged(password: string): void {
-    this.#authenticator.passwordChanged(password);
+  passwordChanged(password: string, token: string): void {
+    this.#authenticator.passwordChanged(password, token);
   }
 
   /** Sends a message that has no answer. False when not connected. */

@@ -117,8 +117,8 @@ export type ClientEvent =
   }
   /** Logged in, or back after a lost connection. */
   | { readonly type: "session"; readonly session: Session; readonly resumed: boolean }
-  /** The session's friends or groups are others, by a request of this client. */
-  | { readonly type: "contacts"; readonly session: Session }
+  /** The session's friends, groups or token are others, by a request of this client. */
+  | { readonly type: "session_changed"; readonly session: Session }
   | {
     readonly type: "connection";
     readonly state: ConnectionState;

@@ -66,12 +66,14 @@ export class RemoteCalls {
     });
   }
 
-  /** CHANGE_PASSWORD. */
-  async changePassword(oldPassword: string, newPassword: string): Promise<void> {
+  /** CHANGE_PASSWORD. @returns The token to go on with. */
+  async changePassword(oldPassword: string, newPassword: string): Promise<string> {
     const message = { msgid: MSGID.CHANGE_PASSWORD, old: oldPassword, new: newPassword };
     const answer = await this.request(message, false);
-    if (answer.msgid !== MSGID.OK) throw unexpected("CHANGE_PASSWORD", answer);
-    this.#connection.passwordChanged(newPassword);
+    const token = answer.msgid === MSGID.OK ? answer.token : undefined;
+    if (token === undefined) throw unexpected("CHANGE_PASSWORD", answer);
+    this.#connection.passwordChanged(newPassword, token);
+    return token;
   }
 
   /** DELETE_ACCOUNT. */

@@ -113,7 +113,7 @@ export class User {
   changeSession(change: (session: Session) => Session): void {
     if (this.#session === undefined) return;
     this.#session = change(this.#session);
-    this.#options.emit({ type: "contacts", session: this.#session });
+    this.#options.emit({ type: "session_changed", session: this.#session });
   }
 
   /** The connection is gone. */

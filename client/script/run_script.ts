@@ -47,7 +47,7 @@ export async function runScript(
     saving = profile.save(kept);
   };
   const onEvent = (event: ClientEvent) => {
-    if (event.type === "session") remember(event.session);
+    if (event.type === "session" || event.type === "session_changed") remember(event.session);
     running.script?.onEvent(event);
   };
   let client: Client;

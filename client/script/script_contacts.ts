@@ -44,7 +44,7 @@ export class ScriptContacts {
       case "session":
         this.#directory = ofSession(this.#directory, event.session);
         return;
-      case "contacts":
+      case "session_changed":
         this.#directory = withContacts(this.#directory, event.session);
         return;
       case "presence":

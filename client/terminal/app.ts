@@ -94,14 +94,16 @@ export class App {
     if (event.type === "message") this.#alert(event.message);
     this.dispatch({ type: "event", event, now });
     if (event.type === "failed") this.#tellOfFailure(event);
-    if (event.type === "session") {
+    if (event.type === "session" || event.type === "session_changed") {
       const { id, name, token } = event.session;
       this.#autosave.set({ id, name, token });
       // Saved at once: the token before it may be void now.
       this.#autosave.now();
+    }
+    if (event.type === "session") {
       const current = currentOf(this.state);
       if (current !== undefined) this.#model.loadLatest(current.target);
-    } else if (event.type === "message" || event.type === "contacts") {
+    } else if (event.type === "message") {
       this.#autosave.soon();
     } else if (
       event.type === "connection" && event.loginNeeded === true &&

@@ -120,7 +120,7 @@ export class AdminOperations {
     const password = given ?? newPassword();
     if (password.length > MAX_PASSWORD_UNITS) throw new AdminError("the password is too long");
     const hash = await this.#parts.passwords.hash(password);
-    await this.#parts.store({ type: "call", op: "changePassword", args: [id, hash, ""] });
+    await this.#parts.store({ type: "call", op: "changePassword", args: [id, hash] });
     const { rows: ended, silent } = await this.#cluster.endUser(id, "password");
     const shown: AdminRow = given === undefined ? { password } : {};
     return { rows: [{ id, name, ...shown, sessionsEnded: ended.length }], silent };

@@ -55,6 +55,8 @@ export interface Limits {
   readonly unfinished: number;
   readonly registrationsPerMinute: number;
   readonly failures: number;
+  readonly loginsPerMinute: number;
+  readonly tokens: number;
   readonly passwordQueue: number;
   readonly unlimited: NetworkSet;
   readonly queuedBytes: number;
@@ -178,6 +180,8 @@ function limits(text: (name: FlagName) => string): Limits {
     unfinished: integer(text("max-unfinished"), "max-unfinished", 1, MAX_FRAMES / 2),
     registrationsPerMinute: count("max-registrations"),
     failures: count("max-failures"),
+    loginsPerMinute: count("max-logins"),
+    tokens: count("max-tokens"),
     passwordQueue: count("max-password-queue", 1),
     unlimited: networks(text("unlimited"), "unlimited"),
     queuedBytes: count("max-queued-kib", 64) * 1_024,

@@ -141,7 +141,21 @@ export const FLAGS = [
     value: "N",
     fallback: "5",
     help:
-      "failed log-ins of an account or address before each further one has to wait; 0: no limit",
+      "failed log-ins of an account from one address before each further one from there has to " +
+      "wait; ten times as many of an address, twenty times as many of an account from anywhere " +
+      "but where its owner has logged in from; 0: no limit",
+  },
+  {
+    name: "max-logins",
+    value: "N",
+    fallback: "120",
+    help: "log-ins with a password a minute from one address; 0: no limit",
+  },
+  {
+    name: "max-tokens",
+    value: "N",
+    fallback: "20",
+    help: "logins of one user that can be resumed; the oldest end; 0: no limit",
   },
   {
     name: "max-password-queue",

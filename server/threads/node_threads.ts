@@ -159,6 +159,7 @@ function sessionOptions(
     // Each worker's share, so that together they stay within what the store takes.
     maxStoreQueue: Math.ceil(limits.storeQueue / workers),
     maxFriends: limits.friends,
+    maxTokens: limits.tokens,
     windowUnits: Math.min(MAX_UNRECEIPTED_UNITS, limits.queuedBytes / 4),
   };
   return (index) => ({

@@ -382,6 +382,8 @@ export const Ok = z.object({
   groupid: GroupId.optional(),
   group: Group.optional(),
   friend: Friend.optional(),
+  /** In the place of the one in use, after CHANGE_PASSWORD. */
+  token: z.string().optional(),
   req,
 });
 export type Ok = z.infer<typeof Ok>;

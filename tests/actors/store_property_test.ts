@@ -24,6 +24,7 @@ const friend = fc.oneof(user, name);
 const token = fc.constantFrom("t1", "T1", "t2");
 const time = fc.integer({ min: 1, max: 5 }).map((n) => 4_000_000_000_000 + n);
 const device = fc.constantFrom(undefined, "", "phone");
+const origin = fc.integer({ min: 1, max: 25 }).map((n) => `address 10.0.0.${n}`);
 const limit = fc.integer({ min: 1, max: 6 });
 
 const CIDS = ["a", "A", "b", "c\0", "c", "d ", "d", "\u{1f600}"];
@@ -181,18 +182,27 @@ const step = fc.oneof(
     fc.constantFrom("h", "h3"),
   ),
   call(
-    (store, id, hash, key) => store.changePassword(id, hash, key),
+    (store, id, hash, renewed) => store.changePassword(id, hash, renewed),
     user,
     fc.constantFrom("h5", "h6"),
-    token,
+    // To a token that there never is besides: ids are unique.
+    fc.option(fc.record({ from: token, to: fc.uuid(), expires: time }), { nil: undefined }),
   ),
+  call(
+    (store, id, from, now) => store.noteOrigins(id, from, now),
+    user,
+    fc.uniqueArray(origin, { minLength: 1, maxLength: 2 }),
+    fc.integer({ min: 1, max: 60 }).map((at) => at * 7 * 3_600_000),
+  ),
+  call((store, id, from) => store.knownOrigins(id, from), user, fc.uniqueArray(origin)),
   call((store, id) => store.deleteUser(id), user),
   call(
-    (store, key, id, expires, on) => store.saveToken(key, id, expires, on),
+    (store, key, id, expires, on, most) => store.saveToken(key, id, expires, on, most),
     token,
     user,
     time,
     device,
+    fc.constantFrom(undefined, 0, 1, 2),
   ),
   call((store, key, now, on) => store.tokenOwner(key, now, on), token, time, device),
   call(

@@ -364,7 +364,7 @@ Deno.test("a completed name means the one whose it is, whatever it looks like", 
   const group = { id: 9, groupname: "7", groupdesc: "", users: [] };
   const state = run(
     ...people,
-    event({ type: "contacts", session: { ...session, groups: [...session.groups, group] } }),
+    event({ type: "session_changed", session: { ...session, groups: [...session.groups, group] } }),
   );
   const meant = (typed: string) => {
     const { text } = complete(state, insert(newEditor([]), typed), undefined, 1).editor;

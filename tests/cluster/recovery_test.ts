@@ -65,6 +65,7 @@ function hostOptions(): HostOptions {
       maxGroup: 0,
       maxStoreQueue: 100,
       maxFriends: 0,
+      maxTokens: 0,
     },
   };
 }

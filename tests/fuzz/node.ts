@@ -124,7 +124,13 @@ export class FuzzNode {
     const node = new FuzzNode();
     const system = node.#system;
     system.spawn<RegistryMessage>("registry", () => node.#registry, { concurrency: 10_000 });
-    const limits = { registrationsPerMinute: 0, failures: 0, exempt: () => true, network: String };
+    const limits = {
+      registrationsPerMinute: 0,
+      loginsPerMinute: 0,
+      failures: 0,
+      exempt: () => true,
+      network: String,
+    };
     system.spawn<GuardMessage>("guard", () => new Guard(systemClock, limits));
     const complain = node.#complain;
     const log = { debug() {}, info() {}, warn: complain, error: complain };
@@ -241,6 +247,7 @@ function sessionOptions(): SessionWorkerOptions {
       maxGroup: 100,
       maxStoreQueue: 100_000,
       maxFriends: 100,
+      maxTokens: 20,
     },
   };
 }

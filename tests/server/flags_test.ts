@@ -59,6 +59,8 @@ const PROOFS: Record<(typeof FLAGS)[number]["name"], Proof> = {
   "max-unfinished": limits("--max-unfinished: who has so much in hand"),
   "max-registrations": limits("--max-registrations: an address registers so many"),
   "max-failures": { file: "server/security", name: "--max-failures counts an account's failures" },
+  "max-logins": { file: "server/security", name: "--max-logins: an address logs in so often" },
+  "max-tokens": { file: "server/security", name: "--max-tokens: the oldest login" },
   "max-password-queue": limits("--max-password-queue: more log-ins"),
   "unlimited": limits("--max-per-address and --unlimited"),
   "max-queued-kib": limits("--max-queued-kib: who asks and does not read"),

@@ -10,7 +10,14 @@ import { newTokenKey, TokenSigner } from "../../actors/accounts/tokens.ts";
 import { readConfig } from "../../server/settings/config.ts";
 import { permissions } from "../../server/settings/node_command.ts";
 import { FakeClock } from "../support/fake_clock.ts";
-import { type Received, ROOT, TestPeer, TestServer, WAIT_MS } from "../support/server_harness.ts";
+import {
+  BALANCED,
+  type Received,
+  ROOT,
+  TestPeer,
+  TestServer,
+  WAIT_MS,
+} from "../support/server_harness.ts";
 
 const PASSWORD = "correct horse"; // TestPeer's own
 
@@ -22,6 +29,12 @@ async function withDir(body: (dir: string) => Promise<void>): Promise<void> {
     await Deno.remove(dir, { recursive: true });
   }
 }
+
+const NO_LIMITS = {
+  ...{ registrationsPerMinute: 0, loginsPerMinute: 0, failures: 0 },
+  exempt: () => true,
+  network: String,
+};
 
 const refusal = ({ msgid, errno, errmsg }: Received) => [msgid, errno, errmsg];
 const resume = (peer: TestPeer, token: unknown, fields: object = {}) =>
@@ -258,9 +271,9 @@ Deno.test("--max-failures: an address that tries many accounts waits, a right pa
 
 Deno.test("the wait after failed log-ins doubles up to a bound, and is forgotten in time", async () => {
   const clock = new FakeClock();
-  const limits = { registrationsPerMinute: 0, failures: 3, exempt: () => true, network: String };
-  const guard = new Guard(clock, limits);
-  const guess = () => guard.receive({ type: "login", remote: "192.0.2.1", account: "alice" });
+  const guard = new Guard(clock, { ...NO_LIMITS, failures: 3 });
+  const guess = () =>
+    guard.receive({ type: "login", remote: "192.0.2.1", account: "alice" })?.waitMs ?? -1;
   assertEquals([guess(), guess(), guess()], [0, 0, 0]);
 
   const waits: number[] = [];
@@ -290,6 +303,109 @@ Deno.test("--max-failures holds for guesses that come all at once", async () => 
   const count = (errno: number) => answers.filter((answer) => answer.errno === errno).length;
   assertEquals([count(1), count(7)], [3, 17]);
   for (const each of peers) await each[Symbol.asyncDispose]();
+});
+
+Deno.test("a stranger's guesses keep nobody else out; the owner of the account gets in from anywhere else", async () => {
+  await using server = await TestServer.start({ flags: [...BALANCED, "--max-failures", "3"] });
+  await using alice = await server.connect(2, "192.0.2.1");
+  const id = await alice.register("alice");
+  await using stranger = await server.connect(2, "198.51.100.7");
+  const answers = [];
+  for (let i = 0; i < 6; i++) answers.push((await stranger.login(id, "wrong")).errno);
+  assertEquals(answers, [1, 1, 1, 7, 7, 7]);
+
+  assertEquals((await alice.login(id)).errno, 0);
+
+  // Nor do they where it is proved again, in a session.
+  const changed = { msgid: MSGID.CHANGE_PASSWORD, old: PASSWORD, new: "other horse" };
+  assertEquals((await alice.ask(changed)).msgid, MSGID.OK);
+  const gone = { msgid: MSGID.DELETE_ACCOUNT, password: "other horse" };
+  assertEquals((await alice.ask(gone)).msgid, MSGID.OK);
+});
+
+Deno.test("guesses from many addresses slow down who comes from a new one; not the owner, from an address or a device of before", async () => {
+  const flags = [...BALANCED, "--max-failures", "1", "--max-logins", "0"];
+  await using server = await TestServer.start({ flags });
+  const at = (from: string) => server.connect(2, from);
+  await using home = await at("192.0.2.1");
+  const id = await home.register("alice");
+  assertEquals((await home.login(id, PASSWORD, { device: "phone" })).errno, 0);
+  await home.ask({ msgid: MSGID.LOGOUT });
+  const errnos = new Map<unknown, number>();
+  for (let i = 1; i <= 40; i++) {
+    await using stranger = await at(`198.51.100.${i}`);
+    const { errno } = await stranger.login(id, "wrong");
+    errnos.set(errno, (errnos.get(errno) ?? 0) + 1);
+  }
+  const tried = errnos.get(1) ?? 0; // one more for each second that it took
+  assert(tried >= 20 && tried < 25 && tried + (errnos.get(7) ?? 0) === 40, `${[...errnos]}`);
+
+  await using away = await at("203.0.113.1");
+  assertEquals((await away.login(id)).errno, 7, "from an address of nobody");
+  assertEquals((await away.login(id, PASSWORD, { device: "guessed" })).errno, 7);
+  assertEquals((await away.login(id, PASSWORD, { device: "phone" })).errno, 0);
+  await away.ask({ msgid: MSGID.LOGOUT });
+  await using again = await at("192.0.2.1");
+  assertEquals((await again.login(id)).errno, 0);
+});
+
+Deno.test("IPv6 addresses of one network are one for failed log-ins", async () => {
+  await using server = await TestServer.start({ flags: [...BALANCED, "--max-failures", "2"] });
+  await using alice = await server.connect(2, "192.0.2.1");
+  const id = await alice.register("alice");
+  const errnos = [];
+  for (let i = 1; i <= 4; i++) {
+    await using stranger = await server.connect(2, `2001:db8:0:7::${i}`);
+    errnos.push((await stranger.login(id, "wrong")).errno);
+  }
+  assertEquals(errnos, [1, 1, 7, 7]);
+});
+
+Deno.test("--max-logins: an address logs in so often a minute, with right passwords too", async () => {
+  await using server = await TestServer.start({ flags: [...BALANCED, "--max-logins", "3"] });
+  await using alice = await server.connect(2, "192.0.2.1");
+  const id = await alice.register("alice");
+  const errnos = [];
+  for (let i = 0; i < 4; i++) {
+    errnos.push((await alice.login(id)).errno);
+    await alice.ask({ msgid: MSGID.LOGOUT });
+  }
+  assertEquals(errnos, [0, 0, 0, 7]);
+  await using other = await server.connect(2, "192.0.2.2");
+  assertEquals((await other.login(id)).errno, 0);
+});
+
+Deno.test("--max-tokens: the oldest login of a user can be resumed no more", async () => {
+  await using server = await TestServer.start({ flags: ["--max-tokens", "2"] });
+  await using alice = await server.connect();
+  const id = await alice.register("alice");
+  const tokens: string[] = [];
+  for (let i = 0; i < 3; i++) {
+    await using peer = await server.connect();
+    let ack = await peer.login(id);
+    while (ack.errno === 2) ack = await peer.login(id); // until the server has seen the end
+    tokens.push(String(ack.token));
+  }
+  const errnos = [];
+  for (const token of tokens) {
+    await using peer = await server.connect();
+    errnos.push((await resume(peer, token)).errno);
+  }
+  assertEquals(errnos, [1, 0, 0]);
+});
+
+Deno.test("after a change of the password the token of before is void, and the new one is in the answer", async () => {
+  await using server = await TestServer.start();
+  await using alice = await server.connect();
+  const id = await alice.register("alice");
+  const { token: stolen } = await alice.login(id, PASSWORD, { device: "phone" });
+  const changed = { msgid: MSGID.CHANGE_PASSWORD, old: PASSWORD, new: "other horse" };
+
+  const { token } = await alice.ask(changed);
+
+  await using thief = await server.connect();
+  assertEquals((await resume(thief, String(stolen), { device: "phone" })).errno, 1);
+  assertEquals((await resume(thief, String(token), { device: "phone" })).errno, 0);
 });
 
 Deno.test("--password-cost: a stored hash of another cost is replaced at the next log-in", async () => {
@@ -359,7 +475,7 @@ Deno.test("a token is void the moment it expires", () => {
   assertEquals(signer.check(token, 1_000), undefined);
 });
 
-Deno.test("CHANGE_PASSWORD needs the old one, ends all other tokens and keeps the one in use", async () => {
+Deno.test("CHANGE_PASSWORD needs the old one and ends all tokens; the session goes on with a new one", async () => {
   await using server = await TestServer.start();
   await using peer = await server.connect();
   await using other = await server.connect();
@@ -376,12 +492,14 @@ Deno.test("CHANGE_PASSWORD needs the old one, ends all other tokens and keeps th
   const change = { msgid: MSGID.CHANGE_PASSWORD, old: PASSWORD, new: "battery staple" };
 
   assertEquals(refusal(await own.ask({ ...change, old: "wrong" })).slice(0, 2), [MSGID.ERROR, 1]);
-  assertEquals((await own.ask(change)).msgid, MSGID.OK);
+  const changed = await own.ask(change);
+  assertEquals(changed.msgid, MSGID.OK);
 
   await using thief = await server.connect();
   assertEquals((await resume(thief, stolen)).errno, 1);
   assertEquals((await loginAs(thief, { id })).errno, 1);
-  assertEquals((await resume(thief, token)).errno, 0);
+  assertEquals((await resume(thief, token)).errno, 1, "it may be stolen as well");
+  assertEquals((await resume(thief, changed.token)).errno, 0);
   await thief.ask({ msgid: MSGID.LOGOUT });
   assertEquals((await loginAs(thief, { id }, "battery staple")).errno, 0);
 });

@@ -132,8 +132,8 @@ export class DatabaseConnection implements StorePort {
     this.#write("register", () => this.#db.tables.register(name, hash));
   setHash: StorePort["setHash"] = (id, hash, expected) =>
     this.#write("setHash", () => this.#db.tables.setHash(id, hash, expected));
-  changePassword: StorePort["changePassword"] = (id, hash, keepTokenId) =>
-    this.#write("changePassword", () => this.#db.tables.changePassword(id, hash, keepTokenId));
+  changePassword: StorePort["changePassword"] = (id, hash, renewed) =>
+    this.#write("changePassword", () => this.#db.tables.changePassword(id, hash, renewed));
   deleteUser: StorePort["deleteUser"] = (id) =>
     this.#write("deleteUser", () => this.#db.tables.deleteUser(id));
   addFriend: StorePort["addFriend"] = (user, friend, most) =>
@@ -144,8 +144,12 @@ export class DatabaseConnection implements StorePort {
     this.#write("createGroup", () => this.#db.tables.createGroup(user, name, desc));
   joinGroup: StorePort["joinGroup"] = (user, group, most) =>
     this.#write("joinGroup", () => this.#db.tables.joinGroup(user, group, most));
-  saveToken: StorePort["saveToken"] = (tokenId, user, expires, device) =>
-    this.#write("saveToken", () => this.#db.tables.saveToken(tokenId, user, expires, device));
+  saveToken: StorePort["saveToken"] = (...args) =>
+    this.#write("saveToken", () => this.#db.tables.saveToken(...args));
+  noteOrigins: StorePort["noteOrigins"] = (user, origins, now) =>
+    this.#write("noteOrigins", () => this.#db.tables.noteOrigins(user, origins, now));
+  knownOrigins: StorePort["knownOrigins"] = (user, origins) =>
+    this.#read("knownOrigins", () => this.#db.tables.knownOrigins(user, origins));
   revokeToken: StorePort["revokeToken"] = (user, tokenId) =>
     this.#write("revokeToken", () => this.#db.tables.revokeToken(user, tokenId));
   secret: StorePort["secret"] = (name, fresh) =>

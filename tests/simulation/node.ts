@@ -114,7 +114,13 @@ export class SimNode implements Owner {
       concurrency: 10_000,
       onCrash: "escalate",
     });
-    const free = { registrationsPerMinute: 0, failures: 0, exempt: () => true, network: String };
+    const free = {
+      registrationsPerMinute: 0,
+      loginsPerMinute: 0,
+      failures: 0,
+      exempt: () => true,
+      network: String,
+    };
     system.spawn<GuardMessage>("guard", () => new Guard(this.main.clock, free));
     system.spawn<PasswordMessage>("passwords", () => new PasswordActor(this.#passwords()), {
       concurrency: 1_000,
@@ -272,6 +278,7 @@ export class SimNode implements Owner {
         maxGroup: 0,
         maxStoreQueue: 1_000,
         maxFriends: 0,
+        maxTokens: 0,
         windowUnits: settings.windowUnits,
       },
       later: thread.later,

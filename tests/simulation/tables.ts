@@ -11,11 +11,14 @@ import {
   type GroupId,
   type GroupRow,
   type HistoryPage,
+  MAX_ORIGINS,
   type MemberRow,
   type Message,
   type Mid,
+  ORIGIN_FRESH_MS,
   type PersonRow,
   type Receipt,
+  type RenewedToken,
   type UserId,
   type UserRow,
 } from "../../actors/ports.ts";
@@ -52,6 +55,7 @@ export class Tables {
   readonly #friends = new Map<UserId, Set<UserId>>();
   readonly #groups = new Map<GroupId, GroupEntry>();
   readonly #groupNames = new Map<string, GroupId>();
+  readonly #origins = new Map<UserId, ReadonlyMap<string, number>>();
   readonly #tokens = new Map<string, { user: UserId; expires: number; device: string }>();
   readonly #secrets = new Map<string, string>();
   readonly #now: () => number;
@@ -185,11 +189,12 @@ export class Tables {
     this.#insert(this.#users, id, { ...row, hash });
   }
 
-  changePassword(id: UserId, hash: string, keepTokenId: string): void {
+  changePassword(id: UserId, hash: string, renewed?: RenewedToken): void {
     this.setHash(id, hash);
-    for (const [tokenId, { user }] of [...this.#tokens]) {
-      if (user === id && tokenId !== keepTokenId) this.revokeToken(id, tokenId);
-    }
+    const old = renewed === undefined ? undefined : this.#tokens.get(renewed.from);
+    this.revokeToken(id, undefined);
+    if (old?.user !== id || renewed === undefined) return;
+    this.#insert(this.#tokens, renewed.to, { ...old, expires: renewed.expires });
   }
 
   deleteUser(id: UserId): GroupId[] {
@@ -199,6 +204,7 @@ export class Tables {
     this.#remove(this.#names, nameKey(row.name));
     this.#remove(this.#friends, id);
     this.#remove(this.#pending, id);
+    this.#remove(this.#origins, id);
     this.revokeToken(id, undefined);
     for (const friends of this.#friends.values()) {
       if (friends.delete(id)) this.#undo.push(() => friends.add(id));
@@ -272,9 +278,27 @@ export class Tables {
     return { id, groupname, groupdesc, users };
   }
 
-  saveToken(tokenId: string, user: UserId, expires: number, device = ""): void {
+  saveToken(tokenId: string, user: UserId, expires: number, device = "", most = 0): void {
     if (!this.#users.has(user)) throw new Error(`no user ${user}`);
     this.#insert(this.#tokens, tokenId, { user, expires, device });
+    if (most === 0) return;
+    const own = [...this.#tokens].filter(([, token]) => token.user === user)
+      .sort(([a, x], [b, y]) => y.expires - x.expires || (a < b ? 1 : -1));
+    for (const [id] of own.slice(most)) this.revokeToken(user, id);
+  }
+
+  noteOrigins(user: UserId, origins: readonly string[], now: number): void {
+    if (!this.#users.has(user)) throw new Error(`no user ${user}`);
+    const known = new Map(this.#origins.get(user));
+    for (const origin of origins) {
+      if ((known.get(origin) ?? -Infinity) < now - ORIGIN_FRESH_MS) known.set(origin, now);
+    }
+    const newest = [...known].sort(([a, x], [b, y]) => y - x || (a < b ? 1 : -1));
+    this.#insert(this.#origins, user, new Map(newest.slice(0, MAX_ORIGINS)));
+  }
+
+  knownOrigins(user: UserId, origins: readonly string[]): string[] {
+    return origins.filter((origin) => this.#origins.get(user)?.has(origin));
   }
 
   tokenOwner(tokenId: string, now: number, device = ""): PersonRow | undefined {

@@ -49,6 +49,11 @@ export interface TestServerOptions {
   readonly env?: Record<string, string>;
 }
 
+/** Flags of a server that believes what its peers say of their address, as from a balancer. */
+export const BALANCED = [
+  ...["--proxy-protocol", "on", "--trusted-proxies", "127.0.0.1/32"],
+] as const;
+
 /** A running server; disposing it stops it and removes its data. */
 export class TestServer implements AsyncDisposable {
   readonly #options: TestServerOptions;
@@ -102,8 +107,13 @@ export class TestServer implements AsyncDisposable {
   }
 
   /** A connection to it. */
-  connect(v: 1 | 2 = 2): Promise<TestPeer> {
-    return TestPeer.connect(this.#port, v);
+  /** @param from The address it comes from; the server has to take it ({@linkcode BALANCED}). */
+  async connect(v: 1 | 2 = 2, from?: string): Promise<TestPeer> {
+    const peer = await TestPeer.connect(this.#port, v);
+    if (from === undefined) return peer;
+    const family = from.includes(":") ? "TCP6" : "TCP4";
+    await peer.sendText(`PROXY ${family} ${from} ${from} 50000 6000\r\n`);
+    return peer;
   }
 
   /** GET on the HTTP port. */

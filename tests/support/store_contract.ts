@@ -11,6 +11,7 @@ import {
   type AppendOutcome,
   DELETED_NAME,
   type GroupId,
+  MAX_ORIGINS,
   type Message,
   type Mid,
   type StorePort,
@@ -696,19 +697,71 @@ export const CASES: Record<string, (store: StorePort) => Promise<void>> = {
     assertEquals((await store.userById(id))?.hash, "new");
   },
 
-  async "a changed password ends all tokens but the one in use"(store) {
+  async "a changed password ends all tokens; the one in use goes on under another id"(store) {
     const [ann, bob] = [await newUser(store), await newUser(store)];
-    const [kept, lost, others] = [freshName("t"), freshName("t"), freshName("t")];
+    const [used, lost, others, to] = ["u", "l", "o", "n"].map(freshName);
     const now = Date.now();
-    for (const token of [kept, lost]) await store.saveToken(token, ann, now + 1_000);
-    await store.saveToken(others, bob, now + 1_000);
+    for (const token of [used, lost]) {
+      await store.saveToken(token ?? "", ann, now + 1_000, "laptop");
+    }
+    await store.saveToken(others ?? "", bob, now + 1_000);
 
-    await store.changePassword(ann, "new", kept);
+    const renewed = { from: used ?? "", to: to ?? "", expires: now + 5_000 };
+    await store.changePassword(ann, "new", renewed);
 
     assertEquals((await store.userById(ann))?.hash, "new");
-    assertEquals((await store.tokenOwner(kept, now))?.id, ann);
-    assertEquals(await store.tokenOwner(lost, now), undefined);
-    assertEquals((await store.tokenOwner(others, now))?.id, bob);
+    assertEquals((await store.tokenOwner(to ?? "", now + 4_000, "laptop"))?.id, ann);
+    assertEquals(await store.tokenOwner(to ?? "", now), undefined, "it is still that device's");
+    assertEquals(await store.tokenOwner(used ?? "", now, "laptop"), undefined);
+    assertEquals(await store.tokenOwner(lost ?? "", now, "laptop"), undefined);
+    assertEquals((await store.tokenOwner(others ?? "", now))?.id, bob);
+
+    await store.changePassword(ann, "newer");
+    assertEquals(await store.tokenOwner(to ?? "", now, "laptop"), undefined);
+    await store.changePassword(bob, "new", { from: to ?? "", to: "none", expires: now + 1_000 });
+    assertEquals(await store.tokenOwner("none", now), undefined, "a token that was no more");
+  },
+
+  async "of a user's tokens the newest go on, others' are not counted"(store) {
+    const [ann, bob] = [await newUser(store), await newUser(store)];
+    const tokens = Array.from({ length: 5 }, () => freshName("t"));
+    const own = freshName("b");
+    const now = Date.now();
+    await store.saveToken(own, bob, now + 1_000);
+
+    for (const [i, token] of tokens.entries()) {
+      await store.saveToken(token, ann, now + 10_000 + i, "", 3);
+    }
+
+    const live = await Promise.all(tokens.map((token) => store.tokenOwner(token, now)));
+    assertEquals(live.map((person) => person?.id), [undefined, undefined, ann, ann, ann]);
+    assertEquals((await store.tokenOwner(own, now))?.id, bob);
+  },
+
+  async "where a user has logged in from is remembered, the newest of it, until the account ends"(
+    store,
+  ) {
+    const [ann, bob] = [await newUser(store), await newUser(store)];
+    const day = 24 * 3_600_000;
+    const origin = (n: number) => `address 10.0.0.${n}`;
+    await store.noteOrigins(ann, [origin(0), "device x"], day);
+    await store.noteOrigins(ann, [origin(0)], day + 1); // not worth a write
+    assertEquals(await store.knownOrigins(ann, [origin(9), "device x", origin(0)]), [
+      "device x",
+      origin(0),
+    ]);
+    assertEquals(await store.knownOrigins(bob, ["device x", origin(0)]), []);
+
+    for (let n = 1; n < MAX_ORIGINS; n++) await store.noteOrigins(ann, [origin(n)], 2 * day + n);
+    await store.noteOrigins(ann, [origin(0)], 4 * day); // as at least a day has gone
+    await store.noteOrigins(ann, [origin(99)], 4 * day + 1);
+    assertEquals(
+      await store.knownOrigins(ann, ["device x", origin(0), origin(1), origin(2), origin(99)]),
+      [origin(0), origin(2), origin(99)],
+    );
+
+    await store.deleteUser(ann);
+    assertEquals(await store.knownOrigins(ann, [origin(0)]), []);
   },
 
   async "a deleted account is found by nobody, and its name is free"(store) {

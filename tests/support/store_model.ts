@@ -10,9 +10,12 @@ import {
   type GroupId,
   type GroupRow,
   type HistoryPage,
+  MAX_ORIGINS,
   type Message,
   type Mid,
+  ORIGIN_FRESH_MS,
   type PersonRow,
+  type RenewedToken,
   type StorePort,
   type UserId,
   type UserRow,
@@ -32,6 +35,7 @@ export function modelStore(): StorePort {
   const messages: Message[] = [];
   const waiting = new Set<string>(); // `${user} ${mid}`
   const tokens = new Map<string, { user: UserId; expires: number; device: string }>();
+  const origins = new Map<UserId, Map<string, number>>();
   const secrets = new Map<string, string>();
 
   const byName = (name: string) =>
@@ -133,11 +137,12 @@ export function modelStore(): StorePort {
       if (user === undefined || (expected ?? user.hash) !== user.hash) return;
       users[id - 1] = { ...user, hash };
     },
-    changePassword(id: UserId, hash: string, keepTokenId: string) {
+    changePassword(id: UserId, hash: string, renewed?: RenewedToken) {
       calls.setHash(id, hash);
-      for (const [tokenId, token] of tokens) {
-        if (token.user === id && tokenId !== keepTokenId) tokens.delete(tokenId);
-      }
+      const old = renewed === undefined ? undefined : tokens.get(renewed.from);
+      for (const [tokenId, token] of tokens) if (token.user === id) tokens.delete(tokenId);
+      if (old?.user !== id || renewed === undefined) return;
+      tokens.set(renewed.to, { ...old, expires: renewed.expires });
     },
     deleteUser(id: UserId) {
       const left = groups.flatMap(({ roles }, at) => roles.delete(id) ? [at + 1] : []);
@@ -145,6 +150,7 @@ export function modelStore(): StorePort {
       for (const others of friends.values()) others.delete(id);
       for (const key of waiting) if (key.startsWith(`${id} `)) waiting.delete(key);
       calls.revokeToken(id, undefined);
+      origins.delete(id);
       if (byId(id) !== undefined) users[id - 1] = { id, name: DELETED_NAME, hash: "" };
       return left;
     },
@@ -185,10 +191,24 @@ export function modelStore(): StorePort {
       return groupRow(at + 1);
     },
     group: groupRow,
-    saveToken(tokenId: string, user: UserId, expires: number, device = "") {
+    saveToken(tokenId: string, user: UserId, expires: number, device = "", most = 0) {
       if (users[user - 1] === undefined) throw new Error("no such user");
       tokens.set(tokenId, { user, expires, device });
+      const own = [...tokens].filter(([, token]) => token.user === user)
+        .sort(([a, x], [b, y]) => y.expires - x.expires || (a < b ? 1 : -1));
+      if (most > 0) { for (const [id] of own.slice(most)) tokens.delete(id); }
     },
+    noteOrigins(user: UserId, from: readonly string[], now: number) {
+      if (users[user - 1] === undefined) throw new Error("no such user");
+      const known = origins.get(user) ?? new Map<string, number>();
+      for (const origin of from) {
+        if ((known.get(origin) ?? -Infinity) < now - ORIGIN_FRESH_MS) known.set(origin, now);
+      }
+      const newest = [...known].sort(([a, x], [b, y]) => y - x || (a < b ? 1 : -1));
+      origins.set(user, new Map(newest.slice(0, MAX_ORIGINS)));
+    },
+    knownOrigins: (user: UserId, from: readonly string[]) =>
+      from.filter((origin) => origins.get(user)?.has(origin)),
     tokenOwner(tokenId: string, now: number, device = "") {
       const token = tokens.get(tokenId);
       const isLive = token !== undefined && token.expires > now && token.device === device;
@@ -229,6 +249,8 @@ function promised(calls: { [K in keyof StorePort]: Sync<StorePort[K]> }): StoreP
     createGroup: async (...args) => await calls.createGroup(...args),
     joinGroup: async (...args) => await calls.joinGroup(...args),
     group: async (...args) => await calls.group(...args),
+    noteOrigins: async (...args) => await calls.noteOrigins(...args),
+    knownOrigins: async (...args) => await calls.knownOrigins(...args),
     saveToken: async (...args) => await calls.saveToken(...args),
     tokenOwner: async (...args) => await calls.tokenOwner(...args),
     revokeToken: async (...args) => await calls.revokeToken(...args),

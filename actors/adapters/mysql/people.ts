@@ -10,8 +10,11 @@ import {
   DELETED_NAME,
   type GroupId,
   type GroupRow,
+  MAX_ORIGINS,
   type MemberRow,
+  ORIGIN_FRESH_MS,
   type PersonRow,
+  type RenewedToken,
   type UserId,
   type UserRow,
 } from "../../ports.ts";
@@ -72,11 +75,15 @@ export class MysqlPeople {
     else await this.#link.change(`${SET_HASH} AND password = ?`, [hash, id, expected]);
   }
 
-  async changePassword(id: UserId, hash: string, keepTokenId: string): Promise<void> {
+  async changePassword(id: UserId, hash: string, renewed?: RenewedToken): Promise<void> {
     await this.#link.transaction(async (connection) => {
       await change(connection, SET_HASH, [hash, id]);
+      if (renewed !== undefined) {
+        const renew = "UPDATE token SET id = ?, expires = ? WHERE userid = ? AND id = ?";
+        await change(connection, renew, [renewed.to, renewed.expires, id, renewed.from]);
+      }
       const others = "DELETE FROM token WHERE userid = ? AND id <> ?";
-      await change(connection, others, [id, keepTokenId]);
+      await change(connection, others, [id, renewed?.to ?? ""]);
     });
   }
 
@@ -95,6 +102,7 @@ export class MysqlPeople {
       await change(connection, "DELETE FROM groupuser WHERE userid = ?", [id]);
       await change(connection, "DELETE FROM offlinemessage WHERE userid = ?", [id]);
       await change(connection, "DELETE FROM token WHERE userid = ?", [id]);
+      await change(connection, "DELETE FROM loginorigin WHERE userid = ?", [id]);
       const end = "UPDATE user SET name = ?, namekey = ?, password = '' WHERE id = ?";
       await change(connection, end, [DELETED_NAME, deletedKey(id), id]);
       return groups;
@@ -195,16 +203,52 @@ export class MysqlPeople {
     user: UserId,
     expires: number,
     device = "",
+    most = 0,
   ): Promise<void> {
     await this.#link.change(
       "REPLACE INTO token (id, userid, expires, device) VALUES (?, ?, ?, ?)",
       [tokenId, user, expires, device],
     );
+    if (most > 0) {
+      const old = await this.#link.rows(
+        "SELECT id FROM token WHERE userid = ? ORDER BY expires DESC, id DESC LIMIT ? OFFSET ?",
+        [user, `${MAX_PURGED}`, `${most}`],
+      );
+      for (const row of old) {
+        await this.#link.change("DELETE FROM token WHERE id = ?", [str(row, "id")]);
+      }
+    }
     if (this.#tokensSaved++ % TOKENS_PER_PURGE !== 0) return;
     await this.#link.change(
       "DELETE FROM token WHERE expires <= ? ORDER BY expires LIMIT ?",
       [Date.now(), `${MAX_PURGED}`],
     );
+  }
+
+  async noteOrigins(user: UserId, origins: readonly string[], now: number): Promise<void> {
+    const known = await this.#link.rows(
+      "SELECT origin, at FROM loginorigin WHERE userid = ? ORDER BY at DESC, origin DESC",
+      [user],
+    );
+    const at = new Map(known.map((row) => [str(row, "origin"), int(row, "at")]));
+    for (const origin of origins) {
+      const last = at.get(origin);
+      if (last !== undefined && last >= now - ORIGIN_FRESH_MS) continue;
+      const note = "REPLACE INTO loginorigin (userid, origin, at) VALUES (?, ?, ?)";
+      await this.#link.change(note, [user, origin, now]);
+      at.set(origin, now);
+    }
+    const newest = [...at].sort(([a, x], [b, y]) => y - x || (a < b ? 1 : -1));
+    for (const [origin] of newest.slice(MAX_ORIGINS)) {
+      const drop = "DELETE FROM loginorigin WHERE userid = ? AND origin = ?";
+      await this.#link.change(drop, [user, origin]);
+    }
+  }
+
+  async knownOrigins(user: UserId, origins: readonly string[]): Promise<string[]> {
+    const known = await this.#link.rows("SELECT origin FROM loginorigin WHERE userid = ?", [user]);
+    const all = new Set(known.map((row) => str(row, "origin")));
+    return origins.filter((origin) => all.has(origin));
   }
 
   async revokeToken(user: UserId, tokenId: string | undefined): Promise<void> {

@@ -117,8 +117,8 @@ class MysqlStore implements StorePort, UpkeepPort {
 
   setHash: StorePort["setHash"] = (id, hash, expected) => this.#people.setHash(id, hash, expected);
 
-  changePassword: StorePort["changePassword"] = (id, hash, keepTokenId) =>
-    this.#people.changePassword(id, hash, keepTokenId);
+  changePassword: StorePort["changePassword"] = (id, hash, renewed) =>
+    this.#people.changePassword(id, hash, renewed);
 
   deleteUser: StorePort["deleteUser"] = async (id) => {
     const groups = await this.#people.deleteUser(id);
@@ -141,8 +141,14 @@ class MysqlStore implements StorePort, UpkeepPort {
 
   group: StorePort["group"] = (id) => this.#people.group(id);
 
-  saveToken: StorePort["saveToken"] = (tokenId, user, expires, device) =>
-    this.#people.saveToken(tokenId, user, expires, device);
+  saveToken: StorePort["saveToken"] = (tokenId, user, expires, device, most) =>
+    this.#people.saveToken(tokenId, user, expires, device, most);
+
+  noteOrigins: StorePort["noteOrigins"] = (user, origins, now) =>
+    this.#people.noteOrigins(user, origins, now);
+
+  knownOrigins: StorePort["knownOrigins"] = (user, origins) =>
+    this.#people.knownOrigins(user, origins);
 
   tokenOwner: StorePort["tokenOwner"] = (tokenId, now, device) =>
     this.#arrivals.tokenOwner(tokenId, now, device);

@@ -12,7 +12,10 @@ import {
   DELETED_NAME,
   type GroupId,
   type GroupRow,
+  MAX_ORIGINS,
+  ORIGIN_FRESH_MS,
   type PersonRow,
+  type RenewedToken,
   type UserId,
   type UserRow,
 } from "../../ports.ts";
@@ -106,10 +109,14 @@ export class SqlitePeople {
     else this.#sql.replaceHash.run(hash, id, expected);
   }
 
-  changePassword(id: UserId, hash: string, keepTokenId: string): void {
+  changePassword(id: UserId, hash: string, renewed?: RenewedToken): void {
     this.#transaction(() => {
       this.#sql.setHash.run(hash, id);
-      this.#sql.revokeOthers.run(id, keepTokenId);
+      if (renewed !== undefined) {
+        const { from, to, expires } = renewed;
+        this.#sql.renewToken.run(to, expires, id, from);
+      }
+      this.#sql.revokeOthers.run(id, renewed?.to ?? "");
     });
   }
 
@@ -120,6 +127,7 @@ export class SqlitePeople {
       this.#sql.dropMemberships.run(id);
       this.#sql.dropMailbox.run(id);
       this.#sql.revokeAll.run(id);
+      this.#sql.dropAllOrigins.run(id);
       this.#sql.endUser.run(DELETED_NAME, deletedKey(id), id);
       return ids;
     });
@@ -195,8 +203,9 @@ export class SqlitePeople {
     return row === undefined ? undefined : groupRow(row, this.#sql.members.all(id));
   }
 
-  saveToken(tokenId: string, user: UserId, expires: number, device = ""): void {
+  saveToken(tokenId: string, user: UserId, expires: number, device = "", most = 0): void {
     this.#sql.saveToken.run(tokenId, user, expires, device);
+    if (most > 0) this.#sql.dropTokens.run(user, most);
     if (this.#tokensSaved++ % TOKENS_PER_PURGE === 0) {
       this.#sql.purgeTokens.run(Date.now(), MAX_PURGED);
     }
@@ -210,6 +219,17 @@ export class SqlitePeople {
   revokeToken(user: UserId, tokenId: string | undefined): void {
     if (tokenId === undefined) this.#sql.revokeAll.run(user);
     else this.#sql.revokeToken.run(user, tokenId);
+  }
+
+  noteOrigins(user: UserId, origins: readonly string[], now: number): void {
+    for (const origin of origins) {
+      this.#sql.noteOrigin.run(user, origin, now, now - ORIGIN_FRESH_MS);
+    }
+    this.#sql.dropOrigins.run(user, MAX_ORIGINS);
+  }
+
+  knownOrigins(user: UserId, origins: readonly string[]): string[] {
+    return origins.filter((origin) => this.#sql.origin.get(user, origin) !== undefined);
   }
 
   secret(name: string, fresh: string): string {
@@ -269,6 +289,21 @@ function prepare(db: DatabaseSync) {
       "INSERT INTO token (id, userid, expires, device) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO " +
         "UPDATE SET userid = excluded.userid, expires = excluded.expires, device = excluded.device",
     ),
+    renewToken: sql("UPDATE token SET id = ?, expires = ? WHERE userid = ? AND id = ?"),
+    dropTokens: sql(
+      "DELETE FROM token WHERE id IN (SELECT id FROM token WHERE userid = ? " +
+        "ORDER BY expires DESC, id DESC LIMIT -1 OFFSET ?)",
+    ),
+    noteOrigin: sql(
+      "INSERT INTO loginorigin (userid, origin, at) VALUES (?, ?, ?) " +
+        "ON CONFLICT (userid, origin) DO UPDATE SET at = excluded.at WHERE at < ?",
+    ),
+    origin: sql("SELECT 1 FROM loginorigin WHERE userid = ? AND origin = ?"),
+    dropOrigins: sql(
+      "DELETE FROM loginorigin WHERE (userid, origin) IN (SELECT userid, origin FROM loginorigin " +
+        "WHERE userid = ? ORDER BY at DESC, origin DESC LIMIT -1 OFFSET ?)",
+    ),
+    dropAllOrigins: sql("DELETE FROM loginorigin WHERE userid = ?"),
     purgeTokens: sql(
       "DELETE FROM token WHERE id IN (SELECT id FROM token WHERE expires <= ? LIMIT ?)",
     ),

@@ -147,8 +147,8 @@ class SqliteStore implements StorePort, UpkeepPort {
   setHash: StorePort["setHash"] = (id, hash, expected) =>
     this.#run(() => this.#people.setHash(id, hash, expected));
 
-  changePassword: StorePort["changePassword"] = (id, hash, keepTokenId) =>
-    this.#run(() => this.#people.changePassword(id, hash, keepTokenId));
+  changePassword: StorePort["changePassword"] = (id, hash, renewed) =>
+    this.#run(() => this.#people.changePassword(id, hash, renewed));
 
   deleteUser: StorePort["deleteUser"] = (id) => this.#run(() => this.#people.deleteUser(id));
 
@@ -167,8 +167,14 @@ class SqliteStore implements StorePort, UpkeepPort {
 
   group: StorePort["group"] = (id) => this.#run(() => this.#people.group(id));
 
-  saveToken: StorePort["saveToken"] = (tokenId, user, expires, device) =>
-    this.#run(() => this.#people.saveToken(tokenId, user, expires, device));
+  saveToken: StorePort["saveToken"] = (tokenId, user, expires, device, most) =>
+    this.#run(() => this.#people.saveToken(tokenId, user, expires, device, most));
+
+  noteOrigins: StorePort["noteOrigins"] = (user, origins, now) =>
+    this.#run(() => this.#people.noteOrigins(user, origins, now));
+
+  knownOrigins: StorePort["knownOrigins"] = (user, origins) =>
+    this.#run(() => this.#people.knownOrigins(user, origins));
 
   tokenOwner: StorePort["tokenOwner"] = (tokenId, now, device) =>
     this.#run(() => this.#people.tokenOwner(tokenId, now, device));

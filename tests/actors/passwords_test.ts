@@ -1,0 +1,67 @@
+/** Whose password is hashed next, and who is refused when too many wait. */
+
+import { assertEquals } from "@std/assert";
+import { ChatError } from "@chat/wire/errors.ts";
+import { PasswordActor } from "../../actors/accounts/passwords.ts";
+
+/** An actor whose hashes end when the test says so; `order` is in which they began. */
+function scene(maxWaiting: number) {
+  const order: string[] = [];
+  const ends: (() => void)[] = [];
+  const hash = (password: string) => {
+    order.push(password);
+    return new Promise<string>((resolve) => ends.push(() => resolve(password)));
+  };
+  const none = () => Promise.reject(new Error("not in this test"));
+  const actor = new PasswordActor({ hash, verify: none, upgrade: none }, maxWaiting);
+  const ask = async (turn: string, password: string) =>
+    await actor.receive({ type: "hash", turn, password });
+  /** Ends the hash in hand; the next one has begun when it resolves. */
+  const end = async () => {
+    ends.shift()?.();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  };
+  return { actor, order, ask, end };
+}
+
+Deno.test("passwords are hashed by turns of who asks: one who floods is one among others", async () => {
+  const { actor, order, ask, end } = scene(100);
+  const answers = [];
+  for (let i = 0; i < 20; i++) answers.push(ask("flood", `f${i}`));
+  answers.push(ask("ann", "ann"), ask("bob", "bob"), ask("ann", "ann again"));
+  assertEquals(actor.waiting, 22);
+  for (let i = 0; i < 23; i++) await end();
+
+  assertEquals(order.slice(0, 6), ["f0", "f1", "ann", "bob", "f2", "ann again"]);
+  assertEquals((await Promise.all(answers)).length, 23);
+  assertEquals(actor.waiting, 0);
+});
+
+Deno.test("when too many wait, the latest of who has most makes room; among equals the newcomer is refused", async () => {
+  const { actor, order, ask, end } = scene(3);
+  const asked = new Map<string, Promise<string>>();
+  for (
+    const [turn, password] of [
+      ...[["flood", "f0"], ["flood", "f1"], ["flood", "f2"], ["flood", "f3"]],
+      ...[["ann", "ann"], ["flood", "f4"], ["bob", "bob"], ["eve", "eve"]],
+    ] as const
+  ) {
+    const answer = ask(turn, password).then(
+      () => "hashed",
+      (error) => error instanceof ChatError ? error.code : String(error),
+    );
+    asked.set(password, answer);
+    await Promise.resolve();
+  }
+  for (let i = 0; i < 5; i++) await end();
+
+  const answers = [];
+  for (const [password, answer] of asked) answers.push([password, await answer]);
+  const refused = "TRY_LATER";
+  assertEquals(answers, [
+    ...[["f0", "hashed"], ["f1", "hashed"], ["f2", refused], ["f3", refused]],
+    ...[["ann", "hashed"], ["f4", refused], ["bob", "hashed"], ["eve", refused]],
+  ]);
+  assertEquals(order, ["f0", "f1", "ann", "bob"]);
+  assertEquals(actor.waiting, 0);
+});
