@@ -82,8 +82,10 @@ export type AppendOutcome =
   | { readonly status: "no_such_target" }
   /** The sender is no member of the group; nothing stored. */
   | { readonly status: "not_permitted" }
-  /** One-to-one: too much waits for the recipient already; nothing stored. */
-  | { readonly status: "mailbox_full" };
+  /** One-to-one: too much of this sender waits for the recipient already; nothing stored. */
+  | { readonly status: "mailbox_full" }
+  /** One-to-one: too much of others does; nothing stored, it may come again. */
+  | { readonly status: "mailbox_busy" };
 
 /** `user` has received `mid`: its pending row goes. */
 export interface Receipt {

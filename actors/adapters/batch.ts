@@ -10,7 +10,6 @@ export const AFTER_ALL_MIDS = "~";
 
 export const NO_SUCH_TARGET: AppendOutcome = { status: "no_such_target" };
 export const NOT_PERMITTED: AppendOutcome = { status: "not_permitted" };
-export const MAILBOX_FULL: AppendOutcome = { status: "mailbox_full" };
 
 /** Which of the batch's own messages have receipts in it: mid ⇒ users; undefined when none has. */
 export function receivedHere(

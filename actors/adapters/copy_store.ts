@@ -34,7 +34,7 @@ const TABLES: Readonly<Record<string, readonly Column[]>> = {
     ["msg", "text"],
     ["extra", "text"],
   ],
-  offlinemessage: [["userid", "int"], ["mid", "text"]],
+  offlinemessage: [["userid", "int"], ["mid", "text"], ["sender", "int"]],
   token: [["id", "text"], ["userid", "int"], ["expires", "int"], ["device", "text"]],
   loginorigin: [["userid", "int"], ["origin", "text"], ["at", "int"]],
   secret: [["name", "text"], ["value", "text"]],

@@ -23,6 +23,13 @@ export function answerOutcome(submission: Submission<Session>, outcome: Outcome,
       // Nobody was pushed it now, and who was to be hinted at by the node that stored it may never be.
       if (submission.pushed === undefined) hint(message, host);
       return acknowledge(submission, outcome.mid, outcome.ts, host);
+    case "mailbox_busy":
+      host.putOff(session, message.cid, seq);
+      return refuseChat(
+        submission,
+        new ChatError("TRY_LATER", "the recipient's mailbox is full, try again later"),
+        host,
+      );
     case "try_later":
       host.putOff(session, message.cid, seq);
       return refuseChat(submission, new ChatError("TRY_LATER"), host);
@@ -38,7 +45,7 @@ export function answerOutcome(submission: Submission<Session>, outcome: Outcome,
     case "mailbox_full":
       return refuseChat(
         submission,
-        new ChatError("NOT_PERMITTED", "the recipient's mailbox is full"),
+        new ChatError("NOT_PERMITTED", "the recipient's mailbox is full of what you wrote"),
         host,
       );
     default:

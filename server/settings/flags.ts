@@ -185,8 +185,9 @@ export const FLAGS = [
     name: "max-pending",
     value: "N",
     fallback: "10000",
-    help: "messages that wait for one user; then no one-to-one message is taken for him, and " +
-      "group messages only reach his history; 0: no limit",
+    help:
+      "messages that wait for one user: a tenth of one stranger, a quarter of one friend, half " +
+      "of groups, whose messages then only reach his history; 0: no limit",
   },
   {
     name: "max-group",

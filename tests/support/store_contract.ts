@@ -858,11 +858,37 @@ export const MAILBOX_CASES: Record<string, (store: StorePort) => Promise<void>> 
     const outcomes = await send(store, ...sent, text({ from: ann, toid: eve }));
 
     assertEquals(outcomes, [stored(bob), stored(bob), stored(bob), FULL, stored(eve)]);
-    assertEquals(await send(store, text({ from: eve, toid: bob })), [FULL]);
     assertEquals((await store.historyWith(ann, bob, "", 9)).messages.length, 3);
     await store.commit([], [{ user: bob, mid: sent[0]?.mid ?? "" }]);
     assertEquals(await send(store, ...sent.slice(3)), [stored(bob)]);
     assertEquals(await send(store, text({ from: ann, toid: bob })), [FULL]);
+  },
+
+  async "a mailbox that others have filled has room for its owner's friends; strangers come again"(
+    store,
+  ) {
+    const [ann, bob, eve] = [await newUser(store), await newUser(store), await newUser(store)];
+    await store.addFriend(bob, ann);
+    await store.addFriend(eve, bob); // of whom bob knows nothing
+    await send(store, ...Array.from({ length: 3 }, () => text({ from: eve, toid: bob })));
+    const stranger = await newUser(store);
+
+    const outcomes = await send(
+      store,
+      ...[eve, stranger, ann, ann, ann, ann].map((from) => text({ from, toid: bob })),
+    );
+
+    assertEquals(outcomes, [FULL, BUSY, stored(bob), stored(bob), stored(bob), FULL]);
+  },
+
+  async "who was told to come again is not let in before those that he sent meanwhile"(store) {
+    const [eve, bob, zoe] = [await newUser(store), await newUser(store), await newUser(store)];
+    const sent = Array.from({ length: 3 }, () => text({ from: eve, toid: bob }));
+    await send(store, ...sent);
+    assertEquals(await send(store, text({ from: zoe, toid: bob })), [BUSY]);
+    await store.commit([], sent.map(({ mid }) => ({ user: bob, mid })));
+
+    assertEquals(await send(store, text({ from: zoe, toid: bob })), [BUSY], "though there is room");
   },
 
   async "a retry of what is stored gets its first answer from a full mailbox"(store) {
@@ -904,4 +930,5 @@ export const MAILBOX_CASES: Record<string, (store: StorePort) => Promise<void>> 
     assertEquals(mids((await store.historyOf(bob, groupid, "", 9))?.messages ?? []), [message.mid]);
   },
 };
+const BUSY: AppendOutcome = { status: "mailbox_busy" };
 const FULL: AppendOutcome = { status: "mailbox_full" };

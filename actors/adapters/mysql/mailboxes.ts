@@ -1,86 +1,171 @@
 /**
- * How many messages wait for each user in MySQL, as this node knows: other nodes write and delete
- * rows too, so a number is an estimate that is read again before it refuses anybody, and now and
- * then. A mailbox may thus grow past its limit, by an eighth of it for each node.
+ * How many messages wait for each user in MySQL, and of whom, as this node knows: other nodes write
+ * and delete rows too, so a number is an estimate that is read again before it refuses anybody, and
+ * now and then. A mailbox may thus grow past its limit, by an eighth of it for each node.
  */
 
 import type { Connection } from "mysql2/promise";
-import type { UserId } from "../../ports.ts";
+import type { Append, AppendOutcome, GroupId, UserId } from "../../ports.ts";
+import {
+  count,
+  emptyMailbox,
+  freeFor,
+  type Mailbox,
+  refusalOf,
+  takesFromGroups,
+} from "../mailbox.ts";
 import { MultiRow } from "./multi.ts";
 import { int } from "../rows.ts";
 
-/** Users remembered, about 100 B each; when there are more, all are forgotten. */
+/** Users remembered, about 100 B each and as much for each sender; then all are forgotten. */
 const MAX_KNOWN = 500_000;
-/** A mailbox found full is not counted again for so long, ms, unless its owner reads here. */
+/** A mailbox that refuses is not counted again for so long, ms, unless its owner reads here. */
 const FULL_FOR_MS = 2_000;
 /** Part of the limit that may be added before the rows are counted again. */
 const TRUSTED_PART = 1 / 8;
 
 const COUNT = new MultiRow(
-  "SELECT userid, COUNT(*) AS count FROM offlinemessage WHERE userid IN (",
+  "SELECT userid, sender, COUNT(*) AS count FROM offlinemessage WHERE userid IN (",
   1,
-  ") GROUP BY userid",
+  ") GROUP BY userid, sender",
+);
+const FRIENDS = new MultiRow(
+  "SELECT userid, friendid FROM friend WHERE (userid, friendid) IN (",
+  2,
+  ")",
 );
 
-interface Mailbox {
-  count: number;
+interface Known extends Mailbox {
   /** Rows added by this node since it was counted, epoch ms of which follows. */
   added: number;
-  readonly countedAt: number;
+  countedAt: number;
 }
 
 export class MysqlMailboxes {
   readonly #max: number;
-  readonly #known = new Map<UserId, Mailbox>();
+  readonly #free: number;
+  readonly #known = new Map<UserId, Known>();
+  /** Of the senders of the batch in hand: `owner friend`. */
+  #friends: ReadonlySet<string> = new Set();
 
   /** @param max Messages that may wait for one user; 0: no limit. */
   constructor(max: number) {
     this.#max = max;
+    this.#free = freeFor(max);
   }
 
-  /** Counts what is not known of these users, or no longer well enough. */
-  async learn(connection: Connection, users: Iterable<UserId>): Promise<void> {
+  /** Counts what is not known of a batch's recipients, or no longer well enough. */
+  async learn(
+    connection: Connection,
+    appends: readonly Append[],
+    members: ReadonlyMap<GroupId, ReadonlySet<UserId>>,
+  ): Promise<void> {
     if (this.#max === 0) return;
     if (this.#known.size > MAX_KNOWN) this.#known.clear();
     const now = Date.now();
-    const asked = new Set<UserId>();
-    for (const user of users) {
+    await this.#count(connection, this.#unknown(appends, members), now);
+    this.#friends = await friendsAmong(connection, this.#crowded(appends));
+    const doubtful = new Set<UserId>();
+    const isDoubtful = (user: UserId, refuses: boolean) => {
       const mailbox = this.#known.get(user);
-      if (mailbox === undefined || this.#isDoubtful(mailbox, now)) asked.add(user);
+      if (mailbox === undefined) return false;
+      if (mailbox.added > this.#max * TRUSTED_PART) return true;
+      return refuses && (mailbox.added > 0 || now - mailbox.countedAt > FULL_FOR_MS);
+    };
+    for (const { message: { from, toid, groupid } } of appends) {
+      if (groupid === 0) {
+        if (isDoubtful(toid, this.refusal(toid, from) !== undefined)) doubtful.add(toid);
+        continue;
+      }
+      for (const user of members.get(groupid) ?? []) {
+        if (isDoubtful(user, this.isFullForGroups(user))) doubtful.add(user);
+      }
     }
-    if (asked.size === 0) return;
-    for (const user of asked) this.#known.set(user, { count: 0, added: 0, countedAt: now });
-    for (const row of await COUNT.rows(connection, [...asked])) {
-      const count = int(row, "count");
-      this.#known.set(int(row, "userid"), { count, added: 0, countedAt: now });
+    await this.#count(connection, doubtful, now);
+  }
+
+  #unknown(
+    appends: readonly Append[],
+    members: ReadonlyMap<GroupId, ReadonlySet<UserId>>,
+  ): Set<UserId> {
+    const unknown = new Set<UserId>();
+    const groups = new Set<GroupId>();
+    const look = (user: UserId) => {
+      if (!this.#known.has(user)) unknown.add(user);
+    };
+    for (const { message: { toid, groupid } } of appends) {
+      if (groupid === 0) look(toid);
+      else groups.add(groupid);
+    }
+    for (const group of groups) members.get(group)?.forEach(look);
+    return unknown;
+  }
+
+  /** Pairs of owner and sender, of mailboxes in which it matters who it is. */
+  #crowded(appends: readonly Append[]): UserId[] {
+    const pairs: UserId[] = [];
+    for (const { message: { from, toid, groupid } } of appends) {
+      const { total = 0, closedUntil = 0 } = this.#known.get(toid) ?? {};
+      const isCrowded = total + appends.length >= this.#free || closedUntil > 0;
+      if (groupid === 0 && isCrowded) pairs.push(toid, from);
+    }
+    return pairs;
+  }
+
+  async #count(connection: Connection, users: ReadonlySet<UserId>, now: number): Promise<void> {
+    if (users.size === 0) return;
+    for (const user of users) {
+      const { closedUntil = 0 } = this.#known.get(user) ?? {};
+      this.#known.set(user, { ...emptyMailbox(), closedUntil, added: 0, countedAt: now });
+    }
+    for (const row of await COUNT.rows(connection, [...users])) {
+      const mailbox = this.#known.get(int(row, "userid"));
+      if (mailbox !== undefined) count(mailbox, int(row, "sender"), int(row, "count"));
     }
   }
 
-  #isDoubtful({ count, added, countedAt }: Mailbox, now: number): boolean {
-    if (added > this.#max * TRUSTED_PART) return true;
-    return count >= this.#max && (added > 0 || now - countedAt > FULL_FOR_MS);
+  /** Why a message of `from` to `user` alone finds no room. */
+  refusal(user: UserId, from: UserId): AppendOutcome | undefined {
+    const mailbox = this.#known.get(user);
+    if (this.#max === 0 || mailbox === undefined) return undefined;
+    const now = Date.now();
+    if (mailbox.total < this.#free && now >= mailbox.closedUntil) return undefined;
+    const isFriend = this.#friends.has(`${user} ${from}`);
+    return refusalOf(mailbox, this.#max, from, isFriend, now);
   }
 
-  isFull(user: UserId): boolean {
-    return this.#max > 0 && (this.#known.get(user)?.count ?? 0) >= this.#max;
+  /** Whether a group's message finds no room. */
+  isFullForGroups(user: UserId): boolean {
+    const mailbox = this.#known.get(user);
+    if (this.#max === 0 || mailbox === undefined || mailbox.total < this.#free) return false;
+    return !takesFromGroups(mailbox, this.#max);
   }
 
-  /** A pending row is being written. */
-  added(user: UserId): void {
+  /** A pending row is being written; `sender` 0 for a group's. */
+  added(user: UserId, sender: UserId): void {
     const mailbox = this.#known.get(user);
     if (mailbox === undefined) return;
-    mailbox.count++;
+    count(mailbox, sender, 1);
     mailbox.added++;
   }
 
-  /** The user reads: a full mailbox is counted anew. */
+  /** The user reads: a mailbox in which much waits is counted anew. */
   received(user: UserId): void {
     const mailbox = this.#known.get(user);
-    if (mailbox !== undefined && mailbox.count >= this.#max) this.#known.delete(user);
+    if (mailbox !== undefined && mailbox.total >= this.#free) mailbox.added = Infinity;
   }
 
   /** A commit failed: nothing is known. */
   forget(): void {
     this.#known.clear();
   }
+}
+
+async function friendsAmong(
+  connection: Connection,
+  pairs: readonly UserId[],
+): Promise<ReadonlySet<string>> {
+  if (pairs.length === 0) return new Set();
+  const found = await FRIENDS.rows(connection, pairs);
+  return new Set(found.map((row) => `${int(row, "userid")} ${int(row, "friendid")}`));
 }

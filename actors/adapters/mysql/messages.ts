@@ -19,13 +19,7 @@ import type {
   Receipt,
   UserId,
 } from "../../ports.ts";
-import {
-  AFTER_ALL_MIDS,
-  MAILBOX_FULL,
-  NO_SUCH_TARGET,
-  NOT_PERMITTED,
-  receivedHere,
-} from "../batch.ts";
+import { AFTER_ALL_MIDS, NO_SUCH_TARGET, NOT_PERMITTED, receivedHere } from "../batch.ts";
 import { MESSAGE } from "./columns.ts";
 import { change, type MysqlLink, type Param, rows, serverErrno } from "./link.ts";
 import { MultiRow } from "./multi.ts";
@@ -45,7 +39,7 @@ const ADD = new MultiRow(
   "INSERT INTO message (mid, sender, cid, toid, groupid, ts, msg, extra) VALUES ",
   8,
 );
-const ADD_PENDING = new MultiRow("INSERT INTO offlinemessage (userid, mid) VALUES ", 2);
+const ADD_PENDING = new MultiRow("INSERT INTO offlinemessage (userid, mid, sender) VALUES ", 3);
 /** What a receipt may name. Clients send any text, and JSON_TABLE refuses some of it. */
 const MID = /^[\x21-\x7e]{26}$/;
 // One array of [userid, mid] pairs, joined in this order: row by row through the primary key. With
@@ -189,10 +183,10 @@ class Commit {
   async run(appends: readonly Append[], receipts: readonly Receipt[]): Promise<AppendOutcome[]> {
     const members = await this.#known.learn(this.#connection, appends);
     const received = receivedHere(appends, receipts);
-    await this.#mailboxes.learn(this.#connection, recipientsOf(appends, members));
+    await this.#mailboxes.learn(this.#connection, appends, members);
     const refusals = appends.map((append) =>
       this.#refusal(append.message, members) ??
-        (this.#isFull(append, received?.get(append.message.mid)) ? MAILBOX_FULL : undefined)
+        this.#noRoom(append, received?.get(append.message.mid))
     );
     const firsts = await this.#firsts(appends, refusals);
     const outcomes: AppendOutcome[] = [];
@@ -200,13 +194,14 @@ class Commit {
       const { message } = append;
       const first = firsts?.get(cidKey(message.from, message.cid));
       const refusal = refusals[at];
+      const noRoom = refusal ?? this.#noRoom(append, received?.get(message.mid));
       if (first?.mid === message.mid) {
         this.#own.push({ at, append });
         outcomes.push(first); // replaced below
       } else if (first !== undefined || refusal !== undefined) {
         outcomes.push(first ?? refusal ?? NO_SUCH_TARGET);
-      } else if (this.#isFull(append, received?.get(message.mid))) {
-        outcomes.push(await this.#storedOr(message, firsts, MAILBOX_FULL));
+      } else if (noRoom !== undefined) {
+        outcomes.push(await this.#storedOr(message, firsts, noRoom));
       } else {
         firsts?.set(cidKey(message.from, message.cid), firstOf(message));
         if (this.#messageUnits > MAX_INSERT_UNITS) await this.#writeMessages();
@@ -237,11 +232,14 @@ class Commit {
     return this.#known.users.has(from) ? undefined : NOT_PERMITTED;
   }
 
-  /** Whether a message to one user finds no room. */
-  #isFull({ message, confirmed }: Append, received: readonly UserId[] | undefined): boolean {
-    const { toid, groupid } = message;
-    if (groupid !== 0 || !this.#mailboxes.isFull(toid)) return false;
-    return !confirmed.includes(toid) && !(received?.includes(toid) ?? false);
+  /** Why a message to one user finds no room. */
+  #noRoom(
+    { message, confirmed }: Append,
+    received: readonly UserId[] | undefined,
+  ): AppendOutcome | undefined {
+    const { from, toid, groupid } = message;
+    if (groupid !== 0 || confirmed.includes(toid) || received?.includes(toid)) return undefined;
+    return this.#mailboxes.refusal(toid, from);
   }
 
   /**
@@ -295,9 +293,10 @@ class Commit {
     for (const user of (isGroup ? members.get(groupid) : undefined) ?? [toid]) {
       if (isGroup && user === from) continue;
       if (confirmed.includes(user) || received?.includes(user)) continue;
-      if (this.#mailboxes.isFull(user)) continue; // a group's: else it was refused
-      this.#mailboxes.added(user);
-      this.#pending.push(user, mid);
+      if (isGroup && this.#mailboxes.isFullForGroups(user)) continue;
+      const sender = isGroup ? 0 : from;
+      this.#mailboxes.added(user, sender);
+      this.#pending.push(user, mid, sender);
       pending.push(user);
     }
     return { status: "stored", pending };
@@ -331,18 +330,6 @@ class Commit {
     const found = await STILL_PENDING.rows(this.#connection, asked);
     return { status: "stored", pending: found.map((row) => int(row, "userid")) };
   }
-}
-
-function* recipientsOf(
-  appends: readonly Append[],
-  members: ReadonlyMap<GroupId, ReadonlySet<UserId>>,
-): Generator<UserId> {
-  const groups = new Set<GroupId>();
-  for (const { message: { toid, groupid } } of appends) {
-    if (groupid === 0) yield toid;
-    else groups.add(groupid);
-  }
-  for (const group of groups) yield* members.get(group) ?? [];
 }
 
 function cidKey(from: UserId, cid: string): string {

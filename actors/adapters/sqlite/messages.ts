@@ -16,13 +16,7 @@ import type {
   Receipt,
   UserId,
 } from "../../ports.ts";
-import {
-  AFTER_ALL_MIDS,
-  MAILBOX_FULL,
-  NO_SUCH_TARGET,
-  NOT_PERMITTED,
-  receivedHere,
-} from "../batch.ts";
+import { AFTER_ALL_MIDS, NO_SUCH_TARGET, NOT_PERMITTED, receivedHere } from "../batch.ts";
 import { int, message, page, str } from "../rows.ts";
 import type { SqliteMailboxes } from "./mailboxes.ts";
 import type { SqlitePeople } from "./people.ts";
@@ -69,7 +63,8 @@ export class SqliteMessages {
   }
 
   #drop(user: UserId, mid: Mid): void {
-    if (this.#sql.dropPending.run(user, mid).changes === 1) this.#mailboxes.dropped(user);
+    const row = this.#sql.dropPending.get(user, mid);
+    if (row !== undefined) this.#mailboxes.dropped(user, int(row, "sender"));
   }
 
   /** @param received Recipients with a receipt in the same batch. */
@@ -100,9 +95,10 @@ export class SqliteMessages {
       if (groupid !== 0 && user === from) continue;
       if (isReceived(user)) continue;
       if (isNew) {
-        if (this.#mailboxes.isFull(user)) continue; // a group's: else it was refused
-        this.#sql.addPending.run(user, mid);
-        this.#mailboxes.added(user);
+        if (groupid !== 0 && this.#mailboxes.isFullForGroups(user)) continue;
+        const sender = groupid === 0 ? from : 0;
+        this.#sql.addPending.run(user, mid, sender);
+        this.#mailboxes.added(user, sender);
       } else if (this.#sql.isPending.get(user, mid) === undefined) continue;
       pending.push(user);
     }
@@ -129,7 +125,7 @@ export class SqliteMessages {
     }
     if (!this.#people.exists(toid)) return NO_SUCH_TARGET;
     if (!this.#people.exists(from)) return NOT_PERMITTED;
-    return !isReceived && this.#mailboxes.isFull(toid) ? MAILBOX_FULL : undefined;
+    return isReceived ? undefined : this.#mailboxes.refusal(toid, from);
   }
 
   #stored(cid: string, from: UserId): AppendOutcome & { status: "duplicate" } | undefined {
@@ -173,9 +169,9 @@ function prepare(db: DatabaseSync) {
       VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
     ),
     byCid: sql("SELECT mid, ts FROM message WHERE cid = ? AND sender = ?"),
-    addPending: sql("INSERT INTO offlinemessage (userid, mid) VALUES (?, ?)"),
+    addPending: sql("INSERT INTO offlinemessage (userid, mid, sender) VALUES (?, ?, ?)"),
     isPending: sql("SELECT 1 FROM offlinemessage WHERE userid = ? AND mid = ?"),
-    dropPending: sql("DELETE FROM offlinemessage WHERE userid = ? AND mid = ?"),
+    dropPending: sql("DELETE FROM offlinemessage WHERE userid = ? AND mid = ? RETURNING sender"),
     pending: sql(
       `SELECT ${MESSAGE} FROM offlinemessage o CROSS JOIN message m ON m.mid = o.mid
       JOIN user u ON u.id = m.sender WHERE o.userid = ? AND o.mid > ? ORDER BY o.mid LIMIT ?`,

@@ -1,0 +1,90 @@
+/**
+ * Who may still write to somebody for whom much waits already. Pure; the databases' adapters count.
+ *
+ * Shares of a mailbox of `max` messages: each friend of its owner has a quarter for himself, each
+ * stranger a tenth, groups half of it together; of a small mailbox, ten at least. Strangers and
+ * groups fill it no further than `max`; friends are let in beyond it, so that nobody can shut them
+ * out, up to FRIENDS_FACTOR times `max`.
+ */
+
+import type { AppendOutcome, UserId } from "../ports.ts";
+
+/** What waits for one user. */
+export interface Mailbox {
+  /** One-to-one messages by their sender. */
+  readonly of: Map<UserId, number>;
+  inGroups: number;
+  total: number;
+  /** Strangers that are within their share are refused until then, epoch ms. */
+  closedUntil: number;
+}
+
+/** The sender has used his share: another message to this recipient is refused. */
+export const MAILBOX_FULL: AppendOutcome = { status: "mailbox_full" };
+/** The sender has not, and there is no room: the message may come again. */
+export const MAILBOX_BUSY: AppendOutcome = { status: "mailbox_busy" };
+
+const FRIEND_PART = 4;
+/** More than lacks a receipt of a fast sender while his recipient reads (about 200). */
+const STRANGER_PART = 10;
+const GROUP_PART = 2;
+const LEAST_SHARE = 10;
+const FRIENDS_FACTOR = 4;
+/**
+ * How long a mailbox stays closed that was found full, ms: longer than a sender's next messages can
+ * be on their way before he knows, so that none of them overtakes the one that was refused (G3).
+ */
+const CLOSED_MS = 10_000;
+
+/** A mailbox in which nothing waits. */
+export function emptyMailbox(): Mailbox {
+  return { of: new Map(), inGroups: 0, total: 0, closedUntil: 0 };
+}
+
+/** Counts `count` messages; `sender` 0 for a group's. */
+export function count(mailbox: Mailbox, sender: UserId, count: number): void {
+  mailbox.total += count;
+  if (sender === 0) {
+    mailbox.inGroups += count;
+    return;
+  }
+  const now = (mailbox.of.get(sender) ?? 0) + count;
+  if (now > 0) mailbox.of.set(sender, now);
+  else mailbox.of.delete(sender);
+}
+
+/** Below so many nobody is refused, whoever sent them. */
+export function freeFor(max: number): number {
+  return shareOf(max, STRANGER_PART);
+}
+
+function shareOf(max: number, part: number): number {
+  return Math.min(max, Math.max(LEAST_SHARE, Math.ceil(max / part)));
+}
+
+/**
+ * Whether there is room for a message of one user.
+ *
+ * @param max Messages that may wait.
+ * @param isFriend The owner lists the sender as a friend.
+ * @param now Epoch ms.
+ * @returns undefined when there is; else why not.
+ */
+export function refusalOf(
+  mailbox: Mailbox,
+  max: number,
+  sender: UserId,
+  isFriend: boolean,
+  now: number,
+): AppendOutcome | undefined {
+  const own = mailbox.of.get(sender) ?? 0;
+  if (own >= shareOf(max, isFriend ? FRIEND_PART : STRANGER_PART)) return MAILBOX_FULL;
+  if (isFriend) return mailbox.total < max * FRIENDS_FACTOR ? undefined : MAILBOX_BUSY;
+  if (mailbox.total >= max) mailbox.closedUntil = now + CLOSED_MS;
+  return now < mailbox.closedUntil ? MAILBOX_BUSY : undefined;
+}
+
+/** Whether there is room for a group's message; without, its reader finds it in the history. */
+export function takesFromGroups(mailbox: Mailbox, max: number): boolean {
+  return mailbox.total < max && mailbox.inGroups < shareOf(max, GROUP_PART);
+}
