@@ -112,12 +112,34 @@ export interface MemberRow extends PersonRow {
   readonly role: "creator" | "normal";
 }
 
-/** A group and its members. */
+/** A group and its members, or some of them. */
 export interface GroupRow {
   readonly id: GroupId;
   readonly groupname: string;
   readonly groupdesc: string;
+  /** How many it has, listed or not. */
+  readonly size: number;
   readonly users: readonly MemberRow[];
+}
+
+/** A group that a user has joined. */
+export interface JoinedGroup {
+  /** False when the user was in it before: then no members are listed. */
+  readonly isNew: boolean;
+  readonly group: GroupRow;
+}
+
+/**
+ * Members listed in one answer, about 60 B each: over all groups of a log-in, or of one that is
+ * joined. As many as a session watches for presence.
+ */
+export const MAX_LISTED_MEMBERS = 2_000;
+/** Groups of a log-in of which members are listed, the first by id; each has an equal part. */
+export const MAX_LISTED_GROUPS = 100;
+
+/** Members listed of each of so many groups. */
+export function listedOf(groups: number): number {
+  return Math.floor(MAX_LISTED_MEMBERS / Math.max(1, Math.min(groups, MAX_LISTED_GROUPS)));
 }
 
 /** What LOGIN_ACK lists. */
@@ -183,6 +205,7 @@ export interface StorePort {
    * @returns Groups that lost a member; may be empty when an earlier attempt did the work.
    */
   deleteUser(id: UserId): Promise<readonly GroupId[]>;
+  /** Members of groups are listed as {@linkcode listedOf} says. */
   contacts(user: UserId): Promise<ContactsRow>;
   /**
    * Idempotent. The friend, undefined when there is no such user, "full" when the user has `most`
@@ -198,17 +221,27 @@ export interface StorePort {
    * @returns The person, friend or not; undefined when there is no such user.
    */
   removeFriend(user: UserId, friend: UserId | string): Promise<PersonRow | undefined>;
-  /** New group's id, with `user` as creator; undefined when the name is taken. */
-  createGroup(user: UserId, name: string, desc: string): Promise<GroupId | undefined>;
   /**
-   * Idempotent. The group with all members, undefined when there is none such, "full" when it has
-   * `most` members (0: no limit).
+   * New group's id, with `user` as creator; undefined when the name is taken, "too_many" when the
+   * user is in `mostGroups` (0: no limit).
+   */
+  createGroup(
+    user: UserId,
+    name: string,
+    desc: string,
+    mostGroups?: number,
+  ): Promise<GroupId | "too_many" | undefined>;
+  /**
+   * Idempotent. The group with up to MAX_LISTED_MEMBERS of its members, undefined when there is none
+   * such, "full" when it has `most` members, "too_many" when the user is in `mostGroups` (0: no limit).
    */
   joinGroup(
     user: UserId,
     group: GroupId | string,
     most?: number,
-  ): Promise<GroupRow | "full" | undefined>;
+    mostGroups?: number,
+  ): Promise<JoinedGroup | "full" | "too_many" | undefined>;
+  /** With all members. */
   group(id: GroupId): Promise<GroupRow | undefined>;
 
   /**

@@ -22,7 +22,13 @@ type Column = readonly [name: string, kind: "int" | "reference" | "text"];
 const TABLES: Readonly<Record<string, readonly Column[]>> = {
   user: [["id", "int"], ["name", "text"], ["namekey", "text"], ["password", "text"]],
   friend: [["userid", "int"], ["friendid", "int"]],
-  allgroup: [["id", "int"], ["groupname", "text"], ["groupkey", "text"], ["groupdesc", "text"]],
+  allgroup: [
+    ["id", "int"],
+    ["groupname", "text"],
+    ["groupkey", "text"],
+    ["groupdesc", "text"],
+    ["members", "int"],
+  ],
   groupuser: [["groupid", "int"], ["userid", "int"], ["grouprole", "text"]],
   message: [
     ["mid", "text"],

@@ -59,12 +59,13 @@ export function deletedKey(id: UserId): string {
   return ` ${id}`;
 }
 
-/** A group from columns id, groupname, groupdesc; its members from id, name, grouprole. */
+/** A group from columns id, groupname, groupdesc, members; its members from id, name, grouprole. */
 export function groupRow(row: Row, members: readonly Row[]): GroupRow {
   return {
     id: int(row, "id"),
     groupname: str(row, "groupname"),
     groupdesc: str(row, "groupdesc"),
+    size: int(row, "members"),
     users: members.map((member): MemberRow => ({
       ...person(member),
       role: role(member, "grouprole"),

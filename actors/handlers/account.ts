@@ -158,7 +158,7 @@ const deleteAccount: Handler<DeleteAccount> = async (session, m, host) => {
     await proveAgain(session, m.password, host);
     const groups = await host.store.call("deleteUser", user);
     const left = leave(session, host);
-    for (const group of groups) host.groupChanged(group);
+    for (const group of groups) host.groupChanged(group, 0);
     await left;
   }
   host.reply(session, { msgid: MSGID.OK, ...echo(m) });
@@ -340,7 +340,9 @@ async function answerV2(
   session.tokenId = token.tokenId;
   const lists = withStates(contacts, who.id, host.replica);
   host.presence.watch(session, watched(contacts));
-  for (const group of contacts.groups) host.groups.put(group);
+  for (const group of contacts.groups) {
+    if (group.size === group.users.length) host.groups.put(group);
+  }
   host.remember(session);
   host.reply(session, {
     msgid: MSGID.LOGIN_ACK,
@@ -390,9 +392,9 @@ export function personState<P extends PersonRow>(
 
 /** A group with its members' states. */
 export function groupStates(group: GroupRow, self: UserId, replica: Replica): Group {
-  const { id, groupname, groupdesc } = group;
+  const { id, groupname, groupdesc, size } = group;
   const users = group.users.map((u) => personState(u, self, replica));
-  return { id, groupname, groupdesc, users };
+  return { id, groupname, groupdesc, ...(size !== users.length && { size }), users };
 }
 
 /** Rows of the handler table. */

@@ -37,11 +37,13 @@ const removeFriend: Handler<RemoveFriend> = async (session, m, host) => {
 // CREATE_GROUP groupname, groupdesc → OK groupid, group | NAME_TAKEN
 const createGroup: Handler<CreateGroup> = async (session, m, host) => {
   const { user, name } = session;
-  const id = await host.store.call("createGroup", user, m.groupname, m.groupdesc);
+  const { maxGroups } = host.settings;
+  const id = await host.store.call("createGroup", user, m.groupname, m.groupdesc, maxGroups);
+  if (id === "too_many") throw tooMany(maxGroups);
   if (id === undefined) throw new ChatError("NAME_TAKEN", "a group of this name exists");
   if (session.v === 1) return;
   const users = [{ id: user, name, role: "creator" }] as const;
-  const row = { id, groupname: m.groupname, groupdesc: m.groupdesc, users };
+  const row = { id, groupname: m.groupname, groupdesc: m.groupdesc, size: 1, users };
   host.groups.put(row);
   const group = groupStates(row, user, host.replica);
   host.reply(session, { msgid: MSGID.OK, groupid: id, group, ...echo(m) });
@@ -50,19 +52,25 @@ const createGroup: Handler<CreateGroup> = async (session, m, host) => {
 // JOIN_GROUP groupid | groupname → OK groupid, group | NO_SUCH_TARGET
 const joinGroup: Handler<JoinGroup> = async (session, m, host) => {
   const { user } = session;
-  const { maxGroup } = host.settings;
-  const row = await host.store.call("joinGroup", user, m.groupid ?? m.groupname ?? 0, maxGroup);
-  if (row === "full") {
+  const { maxGroup, maxGroups } = host.settings;
+  const which = m.groupid ?? m.groupname ?? 0;
+  const joined = await host.store.call("joinGroup", user, which, maxGroup, maxGroups);
+  if (joined === "full") {
     throw new ChatError("NOT_PERMITTED", `the group is full: ${maxGroup} members`);
   }
-  if (row === undefined) throw new ChatError("NO_SUCH_TARGET", "no such group");
-  host.groupChanged(row.id);
-  host.groups.put(row);
+  if (joined === "too_many") throw tooMany(maxGroups);
+  if (joined === undefined) throw new ChatError("NO_SUCH_TARGET", "no such group");
+  const { isNew, group: row } = joined;
+  if (isNew) host.groupChanged(row.id, row.size);
   if (session.v === 1) return;
   host.presence.watch(session, row.users.map((u) => u.id));
   const group = groupStates(row, user, host.replica);
   host.reply(session, { msgid: MSGID.OK, groupid: row.id, group, ...echo(m) });
 };
+
+function tooMany(maxGroups: number): ChatError {
+  return new ChatError("NOT_PERMITTED", `no more than ${maxGroups} groups`);
+}
 
 /** Rows of the handler table. */
 export const CONTACT_REQUESTS: Requests = {

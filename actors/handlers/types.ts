@@ -40,6 +40,8 @@ export interface SessionSettings {
   /** Most members of a group, and friends of a user; 0: no limit. */
   readonly maxGroup: number;
   readonly maxFriends: number;
+  /** Most groups of a user; 0: no limit. */
+  readonly maxGroups: number;
   /** Messages of one worker that may wait for a commit. */
   readonly maxStoreQueue: number;
   /**
@@ -87,8 +89,8 @@ export interface Host {
   putOff(session: Session, cid: string, seq: number): void;
   /** Reads pending rows for a session that has just begun. */
   startPull(session: Session): void;
-  /** Members of a group changed, here or elsewhere. */
-  groupChanged(groupid: number): void;
+  /** A member of a group has come or gone; `size` is how many it has now, 0 when nobody came. */
+  groupChanged(groupid: number, size: number): void;
   /**
    * Gives up everything that belongs to the login, and the online entry. Resolves once the user may
    * log in on any node, or that cannot be known in time. Never rejects.

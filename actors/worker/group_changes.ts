@@ -13,15 +13,25 @@ import type { SessionTable } from "./session_table.ts";
 /** Groups larger than this bring no presence of members that join while a session is on. */
 const MAX_PRESENCE_GROUP = 500;
 
+/**
+ * Who joins is told to the others after this long, ms: however many join, a group is read once for
+ * all of them.
+ */
+const GATHER_MS = 250;
+/** Groups that may wait to be read; of what joins more its members hear at their next log-in. */
+const MAX_CHANGED = 1_000;
+
 /** Told to the workers of one node. */
 export interface GroupChanged {
   readonly type: "group_changed";
   readonly groupid: GroupId;
+  /** Members that it has now; 0 when nobody came. */
+  readonly size: number;
 }
 
 /** What group changes need of their worker. */
 export interface GroupChangesPorts {
-  readonly host: Pick<Host, "groups" | "presence">;
+  readonly host: Pick<Host, "clock" | "groups" | "presence">;
   readonly sessions: SessionTable;
   /** This worker's index, and how many its node has. */
   readonly index: number;
@@ -33,6 +43,7 @@ export interface GroupChangesPorts {
 export class GroupChanges {
   readonly #system: ActorSystem;
   readonly #ports: GroupChangesPorts;
+  readonly #grown = new Set<GroupId>();
 
   constructor(system: ActorSystem, ports: GroupChangesPorts) {
     this.#system = system;
@@ -40,29 +51,44 @@ export class GroupChanges {
   }
 
   /** A session of this worker changed a group: all hear of it. */
-  announce(groupid: GroupId): void {
+  announce(groupid: GroupId, size: number): void {
     const { index, workers } = this.#ports;
-    this.hear(groupid);
+    this.hear(groupid, size);
     for (let other = 0; other < workers; other++) {
       if (other === index) continue;
       const sessions = this.#system.ref<GroupChanged>(workerThread(other), "sessions");
-      sessions.tell({ type: "group_changed", groupid });
+      sessions.tell({ type: "group_changed", groupid, size });
     }
-    const text = JSON.stringify({ groupChanged: groupid });
+    const text = JSON.stringify({ groupChanged: groupid, size });
     this.#system.ref<BridgeMessage>(0, "bridge").tell({ type: "broadcast", text });
   }
 
-  /** A group was changed, here or elsewhere. */
-  hear(groupid: GroupId): void {
-    const { host: { groups, presence }, sessions, log } = this.#ports;
+  /** A group was changed, here or elsewhere; `size` as in {@linkcode GroupChanged}. */
+  hear(groupid: GroupId, size: number): void {
+    const { host: { clock, groups, presence } } = this.#ports;
     groups.invalidate(groupid);
-    if (presence.size === 0) return;
-    groups.load(groupid).then((group) => {
-      if (group === undefined || group.members.length > MAX_PRESENCE_GROUP) return;
-      for (const id of group.members) {
-        const session = sessions.ofUser(id);
-        if (session?.v === 2) presence.watch(session, group.members);
+    if (presence.size === 0 || size === 0 || size > MAX_PRESENCE_GROUP) return;
+    if (this.#grown.size >= MAX_CHANGED) return;
+    if (this.#grown.size === 0) clock.after(GATHER_MS, () => void this.#watchGrown());
+    this.#grown.add(groupid);
+  }
+
+  /** One group after the other: what waits for the store's thread is one question of this worker. */
+  async #watchGrown(): Promise<void> {
+    const { host: { groups, presence }, sessions, log } = this.#ports;
+    const grown = [...this.#grown];
+    this.#grown.clear();
+    for (const groupid of grown) {
+      try {
+        const group = groups.peek(groupid) ?? await groups.load(groupid);
+        if (group === undefined || group.members.length > MAX_PRESENCE_GROUP) continue;
+        for (const id of group.members) {
+          const session = sessions.ofUser(id);
+          if (session?.v === 2) presence.watch(session, group.members);
+        }
+      } catch (error) {
+        log(`members of group ${groupid}`, error);
       }
-    }, (error) => log(`members of group ${groupid}`, error));
+    }
   }
 }

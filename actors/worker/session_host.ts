@@ -278,7 +278,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
         return;
       }
       case "group_changed":
-        return this.#groupChanges.hear(m.groupid);
+        return this.#groupChanges.hear(m.groupid, m.size);
       case "store_restarted":
         return this.store.attach();
       default:
@@ -287,8 +287,8 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   }
 
   #receiveBus(m: BusEnvelope): void {
-    const notice = JSON.parse(m.text) as Envelope | { groupChanged: number }; // our own nodes' words
-    if ("groupChanged" in notice) this.#groupChanges.hear(notice.groupChanged);
+    const notice = JSON.parse(m.text) as Envelope | { groupChanged: number; size: number }; // our own nodes' words
+    if ("groupChanged" in notice) this.#groupChanges.hear(notice.groupChanged, notice.size);
     else this.#inbox.deliverFrom(m.node, m.worker, notice);
   }
 
@@ -337,8 +337,8 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     this.wantsPull(session);
   }
 
-  groupChanged(groupid: number): void {
-    this.#groupChanges.announce(groupid);
+  groupChanged(groupid: number, size: number): void {
+    this.#groupChanges.announce(groupid, size);
   }
 
   async leave(session: Session): Promise<void> {

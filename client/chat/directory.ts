@@ -21,8 +21,10 @@ export interface Room {
   /** Safe to print. */
   readonly name: string;
   readonly desc: string;
-  /** Members' ids, the user's own included. */
+  /** Members that are known, the user's own included. */
   readonly members: readonly number[];
+  /** How many it has, as far as is known. */
+  readonly size: number;
 }
 
 /** People and groups. */
@@ -67,7 +69,7 @@ export function withContacts(old: Directory, session: Session): Directory {
   // Members who wrote since the session's list was made are in the room already.
   const rooms = new Map([...next.rooms].map(([id, room]) => {
     const members = new Set([...room.members, ...old.rooms.get(id)?.members ?? []]);
-    return [id, { ...room, members: [...members] }];
+    return [id, { ...room, members: [...members], size: Math.max(room.size, members.size) }];
   }));
   return { people, rooms };
 }
@@ -91,7 +93,8 @@ export function withSender(old: Directory, id: number, name: string, groupid: nu
     const members = [...room.members, id];
     directory = {
       ...directory,
-      rooms: new Map(directory.rooms).set(groupid, { ...room, members }),
+      rooms: new Map(directory.rooms)
+        .set(groupid, { ...room, members, size: Math.max(room.size, members.length) }),
     };
   }
   return directory;
@@ -176,5 +179,6 @@ function roomOf(group: Group): Room {
     name: safeLine(group.groupname),
     desc: safeLine(group.groupdesc),
     members: group.users.map((member) => member.id),
+    size: group.size ?? group.users.length,
   };
 }

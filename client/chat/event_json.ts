@@ -60,11 +60,11 @@ export function whoShown({ people, rooms }: Directory, target: Target | undefine
   if (target === undefined) {
     return {
       friends: [...people.values()].filter((person) => person.friend).map(personShown),
-      groups: [...rooms.values()].map(({ id, name, desc, members }) => ({
+      groups: [...rooms.values()].map(({ id, name, desc, size }) => ({
         id,
         name,
         desc,
-        members: members.length,
+        members: size,
       })),
     };
   }

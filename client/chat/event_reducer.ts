@@ -126,7 +126,7 @@ function onDelivered(state: State, id: number, mids: ReadonlySet<string>): State
 
 /** How many others have what is written there, in the end. */
 function recipientsOf({ directory }: State, target: Target): number {
-  return target.kind === "user" ? 1 : (directory.rooms.get(target.id)?.members.length ?? 2) - 1;
+  return target.kind === "user" ? 1 : (directory.rooms.get(target.id)?.size ?? 2) - 1;
 }
 
 function onTyping(

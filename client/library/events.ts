@@ -56,7 +56,9 @@ export interface Group {
   readonly groupname: string;
   /** What it is about; may be "". */
   readonly groupdesc: string;
-  /** All members, the user included. */
+  /** Members in all, when `users` lists only some of them. */
+  readonly size?: number | undefined;
+  /** Members, the user included; of many or large groups some of them. */
   readonly users: readonly Member[];
 }
 

@@ -90,7 +90,12 @@ export abstract class UserRequests {
     const answer = await this.request({ msgid: MSGID.JOIN_GROUP, ...message }, true);
     const group = answer.msgid === MSGID.OK ? answer.group : undefined;
     if (group === undefined) throw unexpected("JOIN_GROUP", answer);
-    this.changeSession((s) => ({ ...s, groups: withOne(s.groups, group) }));
+    this.changeSession((s) => {
+      const known = s.groups.find(({ id }) => id === group.id);
+      // Who is in it already is told of no members.
+      const users = group.users.length > 0 ? group.users : known?.users ?? [];
+      return { ...s, groups: withOne(s.groups, { ...group, users }) };
+    });
     return group;
   }
 

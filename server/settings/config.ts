@@ -64,6 +64,7 @@ export interface Limits {
   readonly pending: number;
   readonly groupMembers: number;
   readonly friends: number;
+  readonly groups: number;
 }
 
 /** Severities, from the least. */
@@ -189,6 +190,7 @@ function limits(text: (name: FlagName) => string): Limits {
     pending: count("max-pending"),
     groupMembers: count("max-group"),
     friends: count("max-friends"),
+    groups: count("max-groups"),
   };
 }
 

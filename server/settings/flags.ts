@@ -185,8 +185,7 @@ export const FLAGS = [
     name: "max-pending",
     value: "N",
     fallback: "10000",
-    help:
-      "messages that wait for one user: a tenth of one stranger, a quarter of one friend, half " +
+    help: "messages that wait for one user: a fifth of one stranger, half of one friend, half " +
       "of groups, whose messages then only reach his history; 0: no limit",
   },
   {
@@ -200,6 +199,12 @@ export const FLAGS = [
     value: "N",
     fallback: "2000",
     help: "friends of a user; 0: no limit",
+  },
+  {
+    name: "max-groups",
+    value: "N",
+    fallback: "1000",
+    help: "groups that one user is in; 0: no limit",
   },
   {
     name: "history-days",

@@ -160,6 +160,7 @@ function sessionOptions(
     maxStoreQueue: Math.ceil(limits.storeQueue / workers),
     maxFriends: limits.friends,
     maxTokens: limits.tokens,
+    maxGroups: limits.groups,
     windowUnits: Math.min(MAX_UNRECEIPTED_UNITS, limits.queuedBytes / 4),
   };
   return (index) => ({

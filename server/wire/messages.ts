@@ -118,6 +118,8 @@ export const Group = z.object({
   id: GroupId,
   groupname: z.string(),
   groupdesc: z.string(),
+  /** Members in all, when `users` lists only some of them. */
+  size: z.int().optional(),
   users: z.array(Member),
 });
 export type Group = z.infer<typeof Group>;

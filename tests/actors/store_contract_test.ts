@@ -66,7 +66,7 @@ Deno.test("what another process writes to the file is seen by the next commit", 
   const dir = await Deno.makeTempDir({ prefix: "chat-store-" });
   const [store, other] = [await openSqlite(`${dir}/chat.db`), await openSqlite(`${dir}/chat.db`)];
   const [ann, bob, eve] = [await newUser(store), await newUser(store), await newUser(store)];
-  const groupid = await store.createGroup(ann, "g", "") ?? 0;
+  const groupid = Number(await store.createGroup(ann, "g", ""));
   await store.joinGroup(bob, groupid);
   await send(store, text({ from: ann, groupid }));
 

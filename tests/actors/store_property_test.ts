@@ -84,18 +84,20 @@ const step = fc.oneof(
   {
     weight: 2,
     arbitrary: call(
-      (store, id, title, desc) => store.createGroup(id, title, desc),
+      (store, id, title, desc, most) => store.createGroup(id, title, desc, most),
       user,
       name,
       fc.constantFrom("", "why"),
+      fc.constantFrom(undefined, 0, 2),
     ),
   },
   {
     weight: 3,
     arbitrary: call(
-      (store, id, which, most) => store.joinGroup(id, which, most),
+      (store, id, which, most, mostGroups) => store.joinGroup(id, which, most, mostGroups),
       user,
       fc.oneof(group, name),
+      fc.constantFrom(undefined, 0, 2),
       fc.constantFrom(undefined, 0, 2),
     ),
   },

@@ -66,6 +66,7 @@ function hostOptions(): HostOptions {
       maxStoreQueue: 100,
       maxFriends: 0,
       maxTokens: 0,
+      maxGroups: 0,
     },
   };
 }

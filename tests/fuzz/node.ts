@@ -248,6 +248,7 @@ function sessionOptions(): SessionWorkerOptions {
       maxStoreQueue: 100_000,
       maxFriends: 100,
       maxTokens: 20,
+      maxGroups: 100,
     },
   };
 }

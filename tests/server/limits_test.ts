@@ -383,6 +383,23 @@ Deno.test("--max-group and --max-friends: one more is refused, by id and by name
   assertEquals((await alice.ask({ msgid: MSGID.ADD_FRIEND, name: "bob" })).msgid, MSGID.OK);
 });
 
+Deno.test("--max-groups: one more is neither made nor joined; a second JOIN lists nobody", async () => {
+  await using server = await start("--max-groups", "1");
+  await using alice = await server.connect();
+  await using bob = await server.connect();
+  await alice.enter("alice");
+  await bob.enter("bob");
+  const { groupid } = await alice.ask({ msgid: MSGID.CREATE_GROUP, groupname: "ours" });
+  const join = { msgid: MSGID.JOIN_GROUP, groupid };
+  await bob.ask(join);
+
+  const again = await bob.ask(join);
+
+  assertEquals(again.group, { id: groupid, groupname: "ours", groupdesc: "", size: 2, users: [] });
+  const made = await bob.ask({ msgid: MSGID.CREATE_GROUP, groupname: "mine" });
+  assertEquals([made.msgid, made.errno], [MSGID.ERROR, 6]);
+});
+
 // ── floods ──────────────────────────────────────────────────────────────────────────────────
 
 /** Connections of the test below, unless fewer files may be open. */

@@ -140,10 +140,10 @@ export class DatabaseConnection implements StorePort {
     this.#write("addFriend", () => this.#db.tables.addFriend(user, friend, most));
   removeFriend: StorePort["removeFriend"] = (user, friend) =>
     this.#write("removeFriend", () => this.#db.tables.removeFriend(user, friend));
-  createGroup: StorePort["createGroup"] = (user, name, desc) =>
-    this.#write("createGroup", () => this.#db.tables.createGroup(user, name, desc));
-  joinGroup: StorePort["joinGroup"] = (user, group, most) =>
-    this.#write("joinGroup", () => this.#db.tables.joinGroup(user, group, most));
+  createGroup: StorePort["createGroup"] = (...args) =>
+    this.#write("createGroup", () => this.#db.tables.createGroup(...args));
+  joinGroup: StorePort["joinGroup"] = (...args) =>
+    this.#write("joinGroup", () => this.#db.tables.joinGroup(...args));
   saveToken: StorePort["saveToken"] = (...args) =>
     this.#write("saveToken", () => this.#db.tables.saveToken(...args));
   noteOrigins: StorePort["noteOrigins"] = (user, origins, now) =>

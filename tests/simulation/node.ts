@@ -279,6 +279,7 @@ export class SimNode implements Owner {
         maxStoreQueue: 1_000,
         maxFriends: 0,
         maxTokens: 0,
+        maxGroups: 0,
         windowUnits: settings.windowUnits,
       },
       later: thread.later,

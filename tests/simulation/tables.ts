@@ -11,6 +11,10 @@ import {
   type GroupId,
   type GroupRow,
   type HistoryPage,
+  type JoinedGroup,
+  listedOf,
+  MAX_LISTED_GROUPS,
+  MAX_LISTED_MEMBERS,
   MAX_ORIGINS,
   type MemberRow,
   type Message,
@@ -219,10 +223,12 @@ export class Tables {
     for (const id of [...this.#friends.get(user) ?? []].sort((a, b) => a - b)) {
       friends.push({ id, name: this.#users.get(id)?.name ?? "" });
     }
-    const groups: GroupRow[] = [];
-    for (const group of this.#groups.values()) {
-      if (group.members.has(user)) groups.push(this.#groupRow(group));
-    }
+    const own = [...this.#groups.values()].filter(({ members }) => members.has(user));
+    const groups = own.map((group, at) => {
+      const row = this.#groupRow(group);
+      const each = at < MAX_LISTED_GROUPS ? listedOf(own.length) : 0;
+      return { ...row, users: row.users.slice(0, each) };
+    });
     return { friends, groups };
   }
 
@@ -244,9 +250,15 @@ export class Tables {
     return { id: found.id, name: found.name };
   }
 
-  createGroup(user: UserId, name: string, desc: string): GroupId | undefined {
+  createGroup(
+    user: UserId,
+    name: string,
+    desc: string,
+    mostGroups = 0,
+  ): GroupId | "too_many" | undefined {
     const key = nameKey(name);
     if (!this.#users.has(user) || this.#groupNames.has(key)) return undefined;
+    if (this.#isInTooMany(user, mostGroups)) return "too_many";
     const id = this.#groups.size + 1;
     const members = new Map<UserId, "creator" | "normal">([[user, "creator"]]);
     this.#insert(this.#groups, id, { id, groupname: name, groupdesc: desc, members });
@@ -254,14 +266,29 @@ export class Tables {
     return id;
   }
 
-  joinGroup(user: UserId, group: GroupId | string, most = 0): GroupRow | "full" | undefined {
+  #isInTooMany(user: UserId, most: number): boolean {
+    if (most === 0) return false;
+    return [...this.#groups.values()].filter(({ members }) => members.has(user)).length >= most;
+  }
+
+  joinGroup(
+    user: UserId,
+    group: GroupId | string,
+    most = 0,
+    mostGroups = 0,
+  ): JoinedGroup | "full" | "too_many" | undefined {
     const id = typeof group === "string" ? this.#groupNames.get(nameKey(group)) ?? 0 : group;
     const entry = this.#groups.get(id);
     if (entry === undefined || !this.#users.has(user)) return undefined;
     const { members } = entry;
-    if (most > 0 && members.size >= most && !members.has(user)) return "full";
-    if (!members.has(user)) this.#insert(members, user, "normal");
-    return this.#groupRow(entry);
+    if (members.has(user)) {
+      return { isNew: false, group: { ...this.#groupRow(entry), users: [] } };
+    }
+    if (most > 0 && members.size >= most) return "full";
+    if (this.#isInTooMany(user, mostGroups)) return "too_many";
+    this.#insert(members, user, "normal");
+    const row = this.#groupRow(entry);
+    return { isNew: true, group: { ...row, users: row.users.slice(0, MAX_LISTED_MEMBERS) } };
   }
 
   group(id: GroupId): GroupRow | undefined {
@@ -275,7 +302,7 @@ export class Tables {
       const role = members.get(user) ?? "normal";
       users.push({ id: user, name: this.#users.get(user)?.name ?? "", role });
     }
-    return { id, groupname, groupdesc, users };
+    return { id, groupname, groupdesc, size: users.length, users };
   }
 
   saveToken(tokenId: string, user: UserId, expires: number, device = "", most = 0): void {

@@ -214,8 +214,8 @@ export class World implements ClientWorld {
       for (const i of clients.keys()) tables.register(`user${i + 1}`, "hash of pw");
       groups.forEach((members, i) => {
         const [creator, ...others] = members;
-        const id = tables.createGroup((creator ?? 0) + 1, `group${i + 1}`, "");
-        for (const member of others) tables.joinGroup(member + 1, id ?? 0);
+        const id = Number(tables.createGroup((creator ?? 0) + 1, `group${i + 1}`, ""));
+        for (const member of others) tables.joinGroup(member + 1, id);
       });
       for (const [a, b] of friends) tables.addFriend(a + 1, b + 1);
     });

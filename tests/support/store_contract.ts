@@ -11,6 +11,8 @@ import {
   type AppendOutcome,
   DELETED_NAME,
   type GroupId,
+  listedOf,
+  MAX_LISTED_GROUPS,
   MAX_ORIGINS,
   type Message,
   type Mid,
@@ -42,7 +44,7 @@ export async function newGroup(
   ...others: UserId[]
 ): Promise<GroupId> {
   const id = await store.createGroup(creator, freshName("group"), "");
-  assert(id !== undefined);
+  assert(typeof id === "number");
   for (const user of others) assert(await store.joinGroup(user, id));
   return id;
 }
@@ -134,26 +136,28 @@ export const CASES: Record<string, (store: StorePort) => Promise<void>> = {
     const name = freshName("Team");
     const desc = "why\0not 😀 'quoted' \\";
     const id = await store.createGroup(ann, name, desc);
-    assert(id !== undefined);
+    assert(typeof id === "number");
 
     const joined = await store.joinGroup(bob, id);
     const again = await store.joinGroup(bob, name.toLowerCase());
 
-    assert(typeof joined === "object");
+    assert(typeof joined === "object" && typeof again === "object");
     const names = new Map<UserId, string | undefined>();
     for (const user of [ann, bob]) names.set(user, (await store.userById(user))?.name);
-    assertEquals(joined, {
+    assertEquals(joined.isNew, true);
+    assertEquals(joined.group, {
       id,
       groupname: name,
       groupdesc: desc,
+      size: 2,
       users: [
         { id: ann, name: names.get(ann) ?? "", role: "creator" },
         { id: bob, name: names.get(bob) ?? "", role: "normal" },
       ],
     });
-    assertEquals(again, joined);
-    assertEquals(await store.group(id), joined);
-    assertEquals((await store.contacts(bob)).groups, [joined]);
+    assertEquals(again, { isNew: false, group: { ...joined.group, users: [] } });
+    assertEquals(await store.group(id), joined.group);
+    assertEquals((await store.contacts(bob)).groups, [joined.group]);
     assertEquals((await store.contacts(eve)).groups, []);
   },
 
@@ -164,21 +168,54 @@ export const CASES: Record<string, (store: StorePort) => Promise<void>> = {
     const joined = await store.joinGroup(ann, id);
 
     assert(typeof joined === "object");
-    assertEquals(joined.users.map((user) => user.role), ["creator"]);
+    assertEquals(joined.isNew, false);
+    assertEquals((await store.group(id))?.users.map((user) => user.role), ["creator"]);
   },
 
   async "a full group takes nobody new, whether asked by id or name"(store) {
     const [ann, bob, eve] = [await newUser(store), await newUser(store), await newUser(store)];
     const name = freshName("g");
-    const id = await store.createGroup(ann, name, "") ?? 0;
+    const id = Number(await store.createGroup(ann, name, ""));
     await store.joinGroup(bob, id, 2);
 
     for (const group of [id, name]) assertEquals(await store.joinGroup(eve, group, 2), "full");
 
     assertEquals((await store.group(id))?.users.map((user) => user.id), [ann, bob]);
     for (const user of [ann, bob]) {
-      assertEquals(await store.joinGroup(user, id, 2), await store.group(id));
+      const joined = await store.joinGroup(user, id, 2);
+      assert(typeof joined === "object");
+      assertEquals([joined.isNew, joined.group.size], [false, 2]);
     }
+  },
+
+  async "who is in so many groups makes and joins no more, and stays in those"(store) {
+    const [ann, bob] = [await newUser(store), await newUser(store)];
+    const [first, second] = [await newGroup(store, bob), await newGroup(store, bob)];
+    await store.joinGroup(ann, first, 0, 1);
+
+    assertEquals(await store.joinGroup(ann, second, 0, 1), "too_many");
+    assertEquals(await store.createGroup(ann, freshName("more"), "", 1), "too_many");
+    const again = await store.joinGroup(ann, first, 0, 1);
+    assertEquals(typeof again === "object" && again.isNew, false);
+    assertEquals((await store.group(second))?.size, 1);
+  },
+
+  async "lists are cut, and say how many there are"(store) {
+    const ann = await newUser(store);
+    const others = await Promise.all(Array.from({ length: 21 }, () => newUser(store)));
+    const groups = [await newGroup(store, ann, ...others)];
+    for (let i = 0; i < MAX_LISTED_GROUPS; i++) groups.push(await newGroup(store, ann));
+
+    const listed = (await store.contacts(ann)).groups;
+
+    assertEquals(listed.map((group) => group.id), groups.toSorted((a, b) => a - b));
+    const each = listedOf(groups.length);
+    assertEquals([listed[0]?.size, listed[0]?.users.length], [22, each]);
+    assertEquals([listed[1]?.size, listed[1]?.users.length], [1, 1]);
+    assertEquals([listed.at(-1)?.size, listed.at(-1)?.users.length], [1, 0]);
+    assertEquals((await store.group(groups[0] ?? 0))?.users.length, 22);
+    await store.deleteUser(others[0] ?? 0);
+    assertEquals((await store.group(groups[0] ?? 0))?.size, 21);
   },
 
   async "a friend who is removed is listed no more, and nothing else changes"(store) {
@@ -211,7 +248,7 @@ export const CASES: Record<string, (store: StorePort) => Promise<void>> = {
     const ann = await newUser(store);
     const name = freshName("g");
     const id = await store.createGroup(ann, name, "");
-    assert(id !== undefined);
+    assert(typeof id === "number");
 
     assertEquals(await store.createGroup(ann, name.toUpperCase(), ""), undefined);
     assertEquals(await store.joinGroup(ann, id + 1_000_000), undefined);
@@ -504,7 +541,7 @@ export const CASES: Record<string, (store: StorePort) => Promise<void>> = {
     for (let i = 0; i < 70; i++) users.push(await newUser(store));
     const [ann = 0, bob = 0] = users;
     const group = await store.createGroup(ann, freshName("crowd"), "");
-    assert(group !== undefined);
+    assert(typeof group === "number");
     const tokens = users.map((user) => `token-${user}`);
     const end = Date.now() + 60_000;
     for (const [i, user] of users.entries()) {

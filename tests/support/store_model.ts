@@ -52,12 +52,15 @@ export function modelStore(): StorePort {
       id,
       groupname: group.name,
       groupdesc: group.desc,
+      size: group.roles.size,
       users: users.flatMap((user) => {
         const role = group.roles.get(user.id);
         return role === undefined ? [] : [{ ...person(user), role }];
       }),
     };
   };
+  const isInTooMany = (user: UserId, most: number) =>
+    most > 0 && groups.filter(({ roles }) => roles.has(user)).length >= most;
   const read = (keep: (message: Message) => boolean): Message[] =>
     messages.filter(keep).toSorted((a, b) => a.mid < b.mid ? -1 : 1)
       .map((message) => ({ ...message, name: users[message.from - 1]?.name ?? "", prev: "" }));
@@ -175,20 +178,27 @@ export function modelStore(): StorePort {
       friends.get(user)?.delete(found.id);
       return person(found);
     },
-    createGroup(user: UserId, name: string, desc: string) {
+    createGroup(user: UserId, name: string, desc: string, mostGroups = 0) {
       if (byId(user) === undefined) return undefined;
       if (groups.some((group) => nameKey(group.name) === nameKey(name))) return undefined;
+      if (isInTooMany(user, mostGroups)) return "too_many" as const;
       return groups.push({ name, desc, roles: new Map([[user, "creator"]]) });
     },
-    joinGroup(user: UserId, group: GroupId | string, most = 0) {
+    joinGroup(user: UserId, group: GroupId | string, most = 0, mostGroups = 0) {
       const at = typeof group === "string"
         ? groups.findIndex(({ name }) => nameKey(name) === nameKey(group))
         : group - 1;
       const roles = groups[at]?.roles;
       if (roles === undefined || byId(user) === undefined) return undefined;
-      if (most > 0 && roles.size >= most && !roles.has(user)) return "full" as const;
-      if (!roles.has(user)) roles.set(user, "normal");
-      return groupRow(at + 1);
+      const row = groupRow(at + 1);
+      if (roles.has(user)) {
+        return row === undefined ? undefined : { isNew: false, group: { ...row, users: [] } };
+      }
+      if (most > 0 && roles.size >= most) return "full" as const;
+      if (isInTooMany(user, mostGroups)) return "too_many" as const;
+      roles.set(user, "normal");
+      const joined = groupRow(at + 1);
+      return joined === undefined ? undefined : { isNew: true, group: joined };
     },
     group: groupRow,
     saveToken(tokenId: string, user: UserId, expires: number, device = "", most = 0) {

@@ -4,11 +4,19 @@
  */
 
 import type { Connection } from "mysql2/promise";
-import type { ContactsRow, Message, PersonRow, UserId } from "../../ports.ts";
+import {
+  type ContactsRow,
+  listedOf,
+  MAX_LISTED_GROUPS,
+  type Message,
+  type PersonRow,
+  type UserId,
+} from "../../ports.ts";
 import { BatchReader, padded } from "../batch_reader.ts";
 import type { MysqlLink } from "./link.ts";
 import { MEMBER, MESSAGE } from "./columns.ts";
 import { MultiRow } from "./multi.ts";
+import { members } from "./people.ts";
 import { groupRow, int, message, person, type Row, str } from "../rows.ts";
 
 /** Most of one read: a user's contacts may be many rows, a token is one. */
@@ -33,7 +41,7 @@ const FRIENDS = new MultiRow(
   ") ORDER BY u.id",
 );
 const GROUPS = new MultiRow(
-  "SELECT g.userid AS owner, a.id, a.groupname, a.groupdesc FROM groupuser g " +
+  "SELECT g.userid AS owner, a.id, a.groupname, a.groupdesc, a.members FROM groupuser g " +
     "JOIN allgroup a ON a.id = g.groupid WHERE g.userid IN (",
   1,
   ") ORDER BY a.id",
@@ -110,15 +118,43 @@ async function readContacts(
   const asked = padded(users);
   const friends = Map.groupBy(await FRIENDS.rows(connection, asked), owner);
   const groups = Map.groupBy(await GROUPS.rows(connection, asked), owner);
-  const ids = new Set([...groups.values()].flat().map((row) => int(row, "id")));
-  const members = Map.groupBy(
-    await MEMBERS.rows(connection, padded([...ids])),
-    (row) => int(row, "groupid"),
+  const members = await readMembers(connection, [...groups.values()]);
+  return users.map((user) => {
+    const own = groups.get(user) ?? [];
+    const each = listedOf(own.length);
+    return {
+      friends: (friends.get(user) ?? []).map(person),
+      groups: own.map((row, at) => {
+        const listed = at < MAX_LISTED_GROUPS ? members.get(int(row, "id")) ?? [] : [];
+        return groupRow(row, listed.slice(0, each));
+      }),
+    };
+  });
+}
+
+/** Members of the groups of several users, as many of each as one of them is told. */
+async function readMembers(
+  connection: Connection,
+  groups: readonly (readonly Row[])[],
+): Promise<ReadonlyMap<number, readonly Row[]>> {
+  const whole = new Set<number>();
+  const parts = new Map<number, number>();
+  for (const own of groups) {
+    const each = listedOf(own.length);
+    for (const row of own.slice(0, MAX_LISTED_GROUPS)) {
+      const id = int(row, "id");
+      if (int(row, "members") <= each) whole.add(id);
+      else parts.set(id, Math.max(each, parts.get(id) ?? 0));
+    }
+  }
+  const found = await MEMBERS.rows(connection, padded([...whole]));
+  const byGroup = new Map<number, readonly Row[]>(
+    Map.groupBy(found, (row) => int(row, "groupid")),
   );
-  return users.map((user) => ({
-    friends: (friends.get(user) ?? []).map(person),
-    groups: (groups.get(user) ?? []).map((row) => groupRow(row, members.get(int(row, "id")) ?? [])),
-  }));
+  for (const [id, most] of parts) {
+    if (!whole.has(id)) byGroup.set(id, await members(connection, id, most));
+  }
+  return byGroup;
 }
 
 async function readWaiting(

@@ -10,6 +10,8 @@ import {
   DELETED_NAME,
   type GroupId,
   type GroupRow,
+  type JoinedGroup,
+  MAX_LISTED_MEMBERS,
   MAX_ORIGINS,
   type MemberRow,
   ORIGIN_FRESH_MS,
@@ -34,8 +36,12 @@ const MAX_PURGED = 4 * TOKENS_PER_PURGE;
 
 const USER = "SELECT id, name, password FROM user";
 const SET_HASH = "UPDATE user SET password = ? WHERE id = ? AND password <> ''";
-const LEFT = new MultiRow("UPDATE allgroup SET version = version + 1 WHERE id IN (", 1, ")");
-const GROUP = "SELECT id, groupname, groupdesc FROM allgroup";
+const LEFT = new MultiRow(
+  "UPDATE allgroup SET version = version + 1, members = members - 1 WHERE id IN (",
+  1,
+  ")",
+);
+const GROUP = "SELECT id, groupname, groupdesc, members FROM allgroup";
 
 export class MysqlPeople {
   readonly #link: MysqlLink;
@@ -141,7 +147,12 @@ export class MysqlPeople {
     });
   }
 
-  createGroup(user: UserId, name: string, desc: string): Promise<GroupId | undefined> {
+  createGroup(
+    user: UserId,
+    name: string,
+    desc: string,
+    mostGroups = 0,
+  ): Promise<GroupId | "too_many" | undefined> {
     const key = nameKey(name);
     return this.#link.transaction(async (connection, again) => {
       const [taken] = await rows(
@@ -157,10 +168,11 @@ export class MysqlPeople {
       if (
         (await rows(connection, `${USER} WHERE id = ? AND password <> ''`, [user])).length === 0
       ) return undefined;
+      if (await isInTooMany(connection, user, mostGroups)) return "too_many";
       return await unless(DUPLICATE_KEY, async () => {
         const { insertId } = await change(
           connection,
-          "INSERT INTO allgroup (groupname, groupkey, groupdesc) VALUES (?, ?, ?)",
+          "INSERT INTO allgroup (groupname, groupkey, groupdesc, members) VALUES (?, ?, ?, 1)",
           [name, key, desc],
         );
         await addMember(connection, insertId, user, "creator");
@@ -173,21 +185,31 @@ export class MysqlPeople {
     user: UserId,
     group: GroupId | string,
     most = 0,
-  ): Promise<GroupRow | "full" | undefined> {
+    mostGroups = 0,
+  ): Promise<JoinedGroup | "full" | "too_many" | undefined> {
     return this.#link.transaction(async (connection) => {
       const [row] = typeof group === "string"
         ? await rows(connection, `${GROUP} WHERE groupkey = ?`, [nameKey(group)])
         : await rows(connection, `${GROUP} WHERE id = ?`, [group]);
       if (row === undefined) return undefined;
       const id = int(row, "id");
-      if (!await isMember(connection, id, user)) {
-        if (!await exists(connection, user)) return undefined;
-        // First, as its lock keeps commits with the old members apart from those with the new.
-        await change(connection, "UPDATE allgroup SET version = version + 1 WHERE id = ?", [id]);
-        if (most > 0 && (await members(connection, id)).length >= most) return "full";
-        await addMember(connection, id, user, "normal");
+      if (await isMember(connection, id, user)) return { isNew: false, group: groupRow(row, []) };
+      if (!await exists(connection, user)) return undefined;
+      if (await isInTooMany(connection, user, mostGroups)) return "too_many";
+      // First, as its lock keeps commits with the old members apart from those with the new.
+      const grow = "UPDATE allgroup SET version = version + 1, members = members + 1 " +
+        "WHERE id = ? AND (? = 0 OR members < ?)";
+      if ((await change(connection, grow, [id, most, most])).affectedRows === 0) return "full";
+      if (await isMember(connection, id, user, "FOR UPDATE")) { // by another connection, meanwhile
+        await change(connection, "UPDATE allgroup SET members = members - 1 WHERE id = ?", [id]);
+        return { isNew: false, group: groupRow(row, []) };
       }
-      return groupRow(row, await members(connection, id));
+      await addMember(connection, id, user, "normal");
+      const [now = row] = await rows(connection, `${GROUP} WHERE id = ?`, [id]);
+      return {
+        isNew: true,
+        group: groupRow(now, await members(connection, id, MAX_LISTED_MEMBERS)),
+      };
     });
   }
 
@@ -288,18 +310,36 @@ async function exists(connection: Connection, user: UserId): Promise<boolean> {
   ) !== undefined;
 }
 
-/** Whether a user is in a group. */
+/**
+ * Whether a user is in a group.
+ * @param lock "FOR UPDATE" reads what others have committed meanwhile. @default ""
+ */
 export async function isMember(
   connection: Connection,
   group: GroupId,
   user: UserId,
+  lock = "",
 ): Promise<boolean> {
-  const sql = "SELECT 1 FROM groupuser WHERE groupid = ? AND userid = ?";
+  const sql = `SELECT 1 FROM groupuser WHERE groupid = ? AND userid = ? ${lock}`;
   return (await rows(connection, sql, [group, user])).length > 0;
 }
 
-function members(connection: Connection, group: GroupId): Promise<Row[]> {
-  return rows(connection, `${MEMBER} WHERE g.groupid = ? ORDER BY u.id`, [group]);
+async function isInTooMany(
+  connection: Connection,
+  user: UserId,
+  most: number,
+): Promise<boolean> {
+  if (most === 0) return false;
+  const sql = "SELECT COUNT(*) AS count FROM groupuser WHERE userid = ?";
+  const [row] = await rows(connection, sql, [user]);
+  return row !== undefined && int(row, "count") >= most;
+}
+
+/** Members of a group, or the first `most` of them. */
+export function members(connection: Connection, group: GroupId, most?: number): Promise<Row[]> {
+  const sql = `${MEMBER} WHERE g.groupid = ? ORDER BY g.userid`;
+  if (most === undefined) return rows(connection, sql, [group]);
+  return rows(connection, `${sql} LIMIT ?`, [group, `${most}`]);
 }
 
 async function addMember(

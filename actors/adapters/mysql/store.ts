@@ -133,11 +133,9 @@ class MysqlStore implements StorePort, UpkeepPort {
 
   removeFriend: StorePort["removeFriend"] = (user, friend) =>
     this.#people.removeFriend(user, friend);
-  createGroup: StorePort["createGroup"] = (user, name, desc) =>
-    this.#people.createGroup(user, name, desc);
+  createGroup: StorePort["createGroup"] = (...args) => this.#people.createGroup(...args);
 
-  joinGroup: StorePort["joinGroup"] = (user, group, most) =>
-    this.#people.joinGroup(user, group, most);
+  joinGroup: StorePort["joinGroup"] = (...args) => this.#people.joinGroup(...args);
 
   group: StorePort["group"] = (id) => this.#people.group(id);
 

@@ -12,6 +12,10 @@ import {
   DELETED_NAME,
   type GroupId,
   type GroupRow,
+  type JoinedGroup,
+  listedOf,
+  MAX_LISTED_GROUPS,
+  MAX_LISTED_MEMBERS,
   MAX_ORIGINS,
   ORIGIN_FRESH_MS,
   type PersonRow,
@@ -33,7 +37,7 @@ const MAX_PURGED = 4 * TOKENS_PER_PURGE;
 const MEMBER = "SELECT u.id, u.name, g.grouprole, g.groupid FROM groupuser g " +
   "JOIN user u ON u.id = g.userid";
 // Text with a NUL is cut when read as text (node:sqlite), so free text is read as bytes.
-const GROUP = "SELECT id, groupname, CAST(groupdesc AS BLOB) AS groupdesc FROM allgroup";
+const GROUP = "SELECT id, groupname, CAST(groupdesc AS BLOB) AS groupdesc, members FROM allgroup";
 
 export class SqlitePeople {
   readonly #sql;
@@ -125,6 +129,7 @@ export class SqlitePeople {
       const ids = this.#sql.groupIds.all(id).map((row) => int(row, "groupid"));
       this.#sql.dropFriends.run(id, id);
       this.#sql.dropMemberships.run(id);
+      for (const group of ids) this.#sql.grow.run(-1, group);
       this.#sql.dropMailbox.run(id);
       this.#sql.revokeAll.run(id);
       this.#sql.dropAllOrigins.run(id);
@@ -142,9 +147,10 @@ export class SqlitePeople {
 
   contacts(user: UserId): ContactsRow {
     const friends = this.#sql.friends.all(user).map(person);
-    const members = Map.groupBy(this.#sql.fellows.all(user), (row) => int(row, "groupid"));
-    const groups = this.#sql.groupsOf.all(user).map((row) =>
-      groupRow(row, members.get(int(row, "id")) ?? [])
+    const rows = this.#sql.groupsOf.all(user);
+    const each = listedOf(rows.length);
+    const groups = rows.map((row, at) =>
+      groupRow(row, at < MAX_LISTED_GROUPS ? this.#sql.members.all(int(row, "id"), each) : [])
     );
     return { friends, groups };
   }
@@ -167,40 +173,67 @@ export class SqlitePeople {
     return { id: found.id, name: found.name };
   }
 
-  createGroup(user: UserId, name: string, desc: string): GroupId | undefined {
+  createGroup(
+    user: UserId,
+    name: string,
+    desc: string,
+    mostGroups = 0,
+  ): GroupId | "too_many" | undefined {
     if (!this.exists(user)) return undefined;
     if (this.#sql.groupByName.get(nameKey(name)) !== undefined) return undefined;
+    if (this.#isInTooMany(user, mostGroups)) return "too_many";
     return this.#transaction(() => {
       const { changes, lastInsertRowid } = this.#sql.createGroup.run(name, nameKey(name), desc);
       if (changes === 0) return undefined;
       const group = Number(lastInsertRowid);
-      this.#sql.addMember.run(group, user, "creator");
+      this.#addMember(group, user, "creator");
       return group;
     });
   }
 
-  joinGroup(user: UserId, group: GroupId | string, most = 0): GroupRow | "full" | undefined {
-    const row = typeof group === "string"
-      ? this.#sql.groupByName.get(nameKey(group))
-      : this.#sql.groupById.get(group);
+  joinGroup(
+    user: UserId,
+    group: GroupId | string,
+    most = 0,
+    mostGroups = 0,
+  ): JoinedGroup | "full" | "too_many" | undefined {
+    const find = () =>
+      typeof group === "string"
+        ? this.#sql.groupByName.get(nameKey(group))
+        : this.#sql.groupById.get(group);
+    const row = find();
     if (row === undefined || !this.exists(user)) return undefined;
     const id = int(row, "id");
-    if (most > 0 && this.#sql.isMember.get(id, user) === undefined) {
-      const count = this.#sql.memberCount.get(id);
-      if (count !== undefined && int(count, "count") >= most) return "full";
+    if (this.#sql.isMember.get(id, user) !== undefined) {
+      return { isNew: false, group: groupRow(row, []) };
     }
-    const { changes } = this.#sql.addMember.run(id, user, "normal");
+    if (most > 0 && int(row, "members") >= most) return "full";
+    if (this.#isInTooMany(user, mostGroups)) return "too_many";
+    this.#transaction(() => this.#addMember(id, user, "normal"));
     const cached = this.#members.get(id);
-    if (changes === 1 && cached !== undefined) {
+    if (cached !== undefined) {
       cached.add(user);
       this.#membersCached++;
     }
-    return groupRow(row, this.#sql.members.all(id));
+    return { isNew: true, group: groupRow(find() ?? row, this.#listed(id)) };
+  }
+
+  #isInTooMany(user: UserId, mostGroups: number): boolean {
+    return mostGroups > 0 && this.#sql.groupIds.all(user).length >= mostGroups;
+  }
+
+  #addMember(group: GroupId, user: UserId, role: "creator" | "normal"): void {
+    this.#sql.addMember.run(group, user, role);
+    this.#sql.grow.run(1, group);
+  }
+
+  #listed(group: GroupId) {
+    return this.#sql.members.all(group, MAX_LISTED_MEMBERS);
   }
 
   group(id: GroupId): GroupRow | undefined {
     const row = this.#sql.groupById.get(id);
-    return row === undefined ? undefined : groupRow(row, this.#sql.members.all(id));
+    return row === undefined ? undefined : groupRow(row, this.#sql.members.all(id, -1));
   }
 
   saveToken(tokenId: string, user: UserId, expires: number, device = "", most = 0): void {
@@ -248,7 +281,6 @@ function prepare(db: DatabaseSync) {
     isFriend: sql("SELECT 1 FROM friend WHERE userid = ? AND friendid = ?"),
     friendCount: sql("SELECT COUNT(*) AS count FROM friend WHERE userid = ?"),
     isMember: sql("SELECT 1 FROM groupuser WHERE groupid = ? AND userid = ?"),
-    memberCount: sql("SELECT COUNT(*) AS count FROM groupuser WHERE groupid = ?"),
     memberIds: sql("SELECT userid FROM groupuser WHERE groupid = ?"),
     register: sql(
       "INSERT INTO user (name, namekey, password) VALUES (?, ?, ?) ON CONFLICT (namekey) DO NOTHING",
@@ -270,9 +302,6 @@ function prepare(db: DatabaseSync) {
     groupsOf: sql(
       `${GROUP} WHERE id IN (SELECT groupid FROM groupuser WHERE userid = ?) ORDER BY id`,
     ),
-    fellows: sql(
-      `${MEMBER} WHERE g.groupid IN (SELECT groupid FROM groupuser WHERE userid = ?) ORDER BY u.id`,
-    ),
     removeFriend: sql("DELETE FROM friend WHERE userid = ? AND friendid = ?"),
     addFriend: sql("INSERT INTO friend (userid, friendid) VALUES (?, ?) ON CONFLICT DO NOTHING"),
     createGroup: sql(
@@ -282,9 +311,10 @@ function prepare(db: DatabaseSync) {
     addMember: sql(
       "INSERT INTO groupuser (groupid, userid, grouprole) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
     ),
+    grow: sql("UPDATE allgroup SET members = members + ? WHERE id = ?"),
     groupById: sql(`${GROUP} WHERE id = ?`),
     groupByName: sql(`${GROUP} WHERE groupkey = ?`),
-    members: sql(`${MEMBER} WHERE g.groupid = ? ORDER BY u.id`),
+    members: sql(`${MEMBER} WHERE g.groupid = ? ORDER BY g.userid LIMIT ?`),
     saveToken: sql(
       "INSERT INTO token (id, userid, expires, device) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO " +
         "UPDATE SET userid = excluded.userid, expires = excluded.expires, device = excluded.device",

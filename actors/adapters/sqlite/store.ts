@@ -159,11 +159,11 @@ class SqliteStore implements StorePort, UpkeepPort {
 
   removeFriend: StorePort["removeFriend"] = (user, friend) =>
     this.#run(() => this.#people.removeFriend(user, friend));
-  createGroup: StorePort["createGroup"] = (user, name, desc) =>
-    this.#run(() => this.#people.createGroup(user, name, desc));
 
-  joinGroup: StorePort["joinGroup"] = (user, group, most) =>
-    this.#run(() => this.#people.joinGroup(user, group, most));
+  createGroup: StorePort["createGroup"] = (...args) =>
+    this.#run(() => this.#people.createGroup(...args));
+
+  joinGroup: StorePort["joinGroup"] = (...args) => this.#run(() => this.#people.joinGroup(...args));
 
   group: StorePort["group"] = (id) => this.#run(() => this.#people.group(id));
 
