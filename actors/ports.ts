@@ -309,7 +309,12 @@ export const DELETED_NAME = "deleted user";
 
 /** The database did not answer in time or is away: the caller may try again later. */
 export class StoreUnavailable extends Error {
-  override readonly name = "StoreUnavailable";
+  override readonly name: string = "StoreUnavailable";
+}
+
+/** It answers, but what was asked took longer than it may: less at once may succeed. */
+export class StoreTooSlow extends StoreUnavailable {
+  override readonly name = "StoreTooSlow";
 }
 
 /** Where a user's session is: a connection of one run of one node. */

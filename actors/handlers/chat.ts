@@ -23,6 +23,7 @@ import { WORKER_SPAN } from "../runtime/lane.ts";
 import type { Turn } from "../runtime/mailbox.ts";
 import { targetKey } from "../sessions/sent_chats.ts";
 import type { Session } from "../sessions/session.ts";
+import { MAX_OWN_ROWS } from "../store/store_client.ts";
 import { entry, type Handler, type Host, type Requests } from "./types.ts";
 
 interface Draft {
@@ -131,6 +132,7 @@ function chat(session: Session, draft: Draft, host: Host): Turn {
     host.putOff(session, draft.cid, session.seq);
     throw new ChatError("TRY_LATER", "the store is behind, try again later");
   }
+  if (session.rowsInStore >= MAX_OWN_ROWS) return whenOwnRoom(session, draft, host);
   const key = targetKey(draft.toid, draft.groupid);
   const prev = session.sent.last(key);
   const ready = prev !== undefined &&
@@ -143,6 +145,13 @@ async function whenRoom(session: Session, draft: Draft, host: Host): Promise<voi
   const { user } = session;
   await host.store.room(host.settings.maxStoreQueue);
   if (session.user === user) await chat(session, draft, host); // also when its client has gone
+}
+
+/** The same for one that has much on its way: others' messages are not to wait behind it. */
+async function whenOwnRoom(session: Session, draft: Draft, host: Host): Promise<void> {
+  const { user } = session;
+  await host.store.ownRoom(session);
+  if (session.user === user) await chat(session, draft, host);
 }
 
 /** First chat to a conversation: reads what the order of messages and a group's members rest on. */
@@ -207,6 +216,8 @@ function submit(session: Session, draft: Draft, prev: string, key: number, host:
   // A v1 client is promised nothing: once all recipients have it pushed, the commit may wait.
   let urgent = session.v === 2;
   let pushed: ReadonlySet<number> | number | undefined;
+  const group = groupid === 0 ? undefined : host.groups.peek(groupid);
+  const cost = 1 + (group?.members.length ?? 0);
   if (draft.at !== undefined) {
     // Most are stored already: pushed again under an id that is void, they would hold up what others
     // write to the same people, and v1 clients would show them twice. One that is not goes out after
@@ -216,7 +227,6 @@ function submit(session: Session, draft: Draft, prev: string, key: number, host:
     if (host.router.pushTo(message, toid, session.wantsDelivered)) pushed = toid;
     else urgent = true;
   } else {
-    const group = host.groups.peek(groupid);
     if (group === undefined || !group.memberSet.has(session.user)) {
       // The store decides at commit: it may know of a join that this worker has yet to hear of.
       urgent = true;
@@ -231,7 +241,7 @@ function submit(session: Session, draft: Draft, prev: string, key: number, host:
   // Another node may hold its first attempt still and store that: what this session stamps next must
   // sort after it, whichever of the two is stored.
   const outcome = draft.at === undefined ? undefined : session.frames.whenFinished(session.seq);
-  host.submit(session, message, req, urgent, pushed);
+  host.submit(session, message, req, urgent, pushed, cost);
   return outcome;
 }
 

@@ -74,6 +74,7 @@ export interface Host {
   /**
    * Stores a chat; its CHAT_ACK or ERROR follows after the commit.
    * @param urgent Somebody waits for that, or a recipient was not there for the push.
+   * @param cost Rows that it may become: one, and one for each recipient of a group's.
    * @param pushed Whom it was pushed to; a recipient that turns out to be another gets it late.
    */
   submit(
@@ -82,6 +83,7 @@ export interface Host {
     req: string | number | undefined,
     urgent: boolean,
     pushed: ReadonlySet<UserId> | UserId | undefined,
+    cost: number,
   ): void;
   /** The session's login state changed: the main thread keeps a copy. */
   remember(session: Session): void;

@@ -43,6 +43,9 @@ const MAX_TYPING_TARGETS = 64;
 
 /** See the module's header. */
 export class Session {
+  /** See `Sender` of the store's client. */
+  rowsInStore = 0;
+  onRoom: (() => void) | undefined;
   readonly conn: number;
   readonly remote: string;
   readonly mailbox: Mailbox<Frame>;

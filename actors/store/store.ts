@@ -18,12 +18,14 @@ import {
   type Mid,
   type Receipt,
   type StorePort,
+  StoreTooSlow,
   StoreUnavailable,
   type UserId,
 } from "../ports.ts";
 import { HINT_SWEEP_MS, ReceiptWatch } from "./receipt_watch.ts";
 import type { Actor, ActorSystem } from "../runtime/runtime.ts";
 import {
+  costAt,
   type Outcomes,
   PACKED_FIELDS,
   type RefusedOutcome,
@@ -43,8 +45,18 @@ export interface StoreOptions {
   readonly onCommit?: (appends: number, receipts: number, ms: number) => void;
 }
 
-/** Most messages in one transaction: bounds its time (SQLite: 20 ms) and the adapter's statement. */
+/** Most messages in one transaction: bounds the adapter's statement. */
 const MAX_BATCH = 4_000;
+/**
+ * How long one transaction is to take at most, ms: everybody's next message waits for it. What fits is
+ * learned from those before; one message is always taken.
+ */
+const COMMIT_MS = 100;
+/** Rows of a transaction: at most (SQLite: 40 ms), and at least, however slow the last one was. */
+const MAX_BATCH_ROWS = 8_000;
+const LEAST_BATCH_ROWS = 64;
+/** How long a database that let a transaction expire may take to show that it is there, ms. */
+const PROBE_MS = 1_000;
 /** Most receipts in one transaction. */
 const MAX_BATCH_RECEIPTS = 4_000;
 /** Most receipts that wait while the database is away; older ones are dropped (re-delivery repairs). */
@@ -57,6 +69,8 @@ const SETTLED_FIRST: ReadonlySet<keyof StoreCalls> = new Set(
 const NEVER = Infinity;
 
 interface Entry extends Append {
+  /** Rows that it may become. */
+  readonly cost: number;
   readonly confirmed: UserId[];
   readonly worker: ThreadId;
   readonly run: string;
@@ -76,6 +90,8 @@ export class StoreActor implements Actor<StoreMessage> {
   readonly #port: StorePort;
   readonly #options: StoreOptions;
   #queue: Entry[] = [];
+  #queuedRows = 0;
+  #maxRows = MAX_BATCH_ROWS;
   /** Appends in `#queue` by mid: a receipt may come before the commit. */
   readonly #queued = new Map<Mid, Entry>();
   #receipts: Receipt[] = [];
@@ -154,8 +170,10 @@ export class StoreActor implements Actor<StoreMessage> {
     for (let at = 0; at < m.rows.length; at += PACKED_FIELDS) {
       const message = unpackRow(m.rows, at);
       const confirmed = this.#early.take(message.mid);
-      const entry: Entry = { message, confirmed, worker: m.worker, run: m.run, n: n++ };
+      const cost = costAt(m.rows, at);
+      const entry: Entry = { message, confirmed, cost, worker: m.worker, run: m.run, n: n++ };
       this.#queue.push(entry);
+      this.#queuedRows += cost;
       this.#queued.set(message.mid, entry);
       this.#taken.appends++;
     }
@@ -234,8 +252,13 @@ export class StoreActor implements Actor<StoreMessage> {
 
   /** When what is queued should be committed. */
   #due(now: number): number {
-    if (this.#queue.length >= MAX_BATCH || this.#readers.length > 0) return now;
+    if (this.#isFull || this.#readers.length > 0) return now;
     return this.#pace.due(now, this.#urgent);
+  }
+
+  /** As much waits as one transaction takes. */
+  get #isFull(): boolean {
+    return this.#queue.length >= MAX_BATCH || this.#queuedRows >= this.#maxRows;
   }
 
   readonly #commitSoon = (): void => {
@@ -251,21 +274,20 @@ export class StoreActor implements Actor<StoreMessage> {
     this.#urgent = false;
     try {
       while (this.#queue.length > 0 || this.#receipts.length > 0) {
-        const batch = this.#queue.length <= MAX_BATCH
-          ? this.#queue
-          : this.#queue.slice(0, MAX_BATCH);
-        this.#queue = batch === this.#queue ? [] : this.#queue.slice(MAX_BATCH);
-        for (const entry of batch) this.#queued.delete(entry.message.mid);
+        const { batch, rows } = this.#takeBatch();
         const receipts = this.#receipts.splice(0, MAX_BATCH_RECEIPTS);
         this.#pace.began(this.#system.clock.now(), batch.length + receipts.length);
-        if (!(await this.#commitBatch(batch, receipts))) break;
+        const end = await this.#commitBatch(batch, rows, receipts);
+        if (end === "again") continue;
+        if (end === "failed") break;
         this.#done.appends += batch.length;
         this.#done.receipts += receipts.length;
         this.#wakeReaders(false);
         const tookMs = this.#pace.ended(this.#system.clock.now());
+        this.#learn(rows + receipts.length, tookMs);
         this.#options.onCommit?.(batch.length, receipts.length, tookMs);
         // Under load the next batch waits its turn, so that it grows; a reader does not wait.
-        if (this.#readers.length === 0 && this.#queue.length < MAX_BATCH) break;
+        if (this.#readers.length === 0 && !this.#isFull) break;
       }
     } finally {
       this.#committing = false;
@@ -276,17 +298,77 @@ export class StoreActor implements Actor<StoreMessage> {
     }
   }
 
-  async #commitBatch(batch: readonly Entry[], receipts: readonly Receipt[]): Promise<boolean> {
+  /** The first of the queue: what one transaction takes, by number and by rows; one at least. */
+  #takeBatch(): { batch: readonly Entry[]; rows: number } {
+    let rows = 0;
+    let count = 0;
+    for (const { cost } of this.#queue) {
+      if (count === MAX_BATCH || (count > 0 && rows + cost > this.#maxRows)) break;
+      rows += cost;
+      count++;
+    }
+    const batch = count === this.#queue.length ? this.#queue : this.#queue.slice(0, count);
+    this.#queue = batch === this.#queue ? [] : this.#queue.slice(count);
+    this.#queuedRows -= rows;
+    for (const entry of batch) this.#queued.delete(entry.message.mid);
+    return { batch, rows };
+  }
+
+  #learn(rows: number, tookMs: number): void {
+    if (tookMs > COMMIT_MS) {
+      this.#maxRows = Math.max(LEAST_BATCH_ROWS, Math.floor(rows * COMMIT_MS / tookMs));
+    } else if (2 * rows >= this.#maxRows) {
+      this.#maxRows = Math.min(MAX_BATCH_ROWS, 2 * this.#maxRows);
+    }
+  }
+
+  /** "again" when the batch is in the queue again, to be taken in smaller parts. */
+  async #commitBatch(
+    batch: readonly Entry[],
+    rows: number,
+    receipts: readonly Receipt[],
+  ): Promise<"done" | "again" | "failed"> {
     let outcomes: AppendOutcome[];
     try {
       outcomes = await this.#port.commit(batch, receipts);
     } catch (error) {
       this.#options.onFailure(error);
+      if (error instanceof StoreTooSlow && await this.#isThere()) {
+        this.#takeBack(batch, rows, receipts);
+        return "again";
+      }
       this.#failEverything(batch, receipts);
-      return false;
+      return "failed";
     }
     this.#tellOutcomes(batch, outcomes);
-    return true;
+    return "done";
+  }
+
+  /**
+   * What took too long is tried again by halves; a message that does so alone is put off, and nobody
+   * else. Committed after all, it is recognised by its mid.
+   */
+  #takeBack(batch: readonly Entry[], rows: number, receipts: readonly Receipt[]): void {
+    this.#maxRows = Math.max(1, Math.floor(rows / 2));
+    const [first] = batch;
+    if (batch.length === 1 && first !== undefined) {
+      this.#putOff(first.worker, first.run, [first.n], true);
+      this.#done.appends++;
+    } else {
+      this.#queue = [...batch, ...this.#queue];
+      this.#queuedRows += rows;
+      for (const entry of batch) this.#queued.set(entry.message.mid, entry);
+    }
+    this.#receipts = [...receipts, ...this.#receipts];
+  }
+
+  async #isThere(): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const cancel = this.#system.clock.after(PROBE_MS, () => resolve(false));
+    this.#port.lastMid(0, 0, 0).then(() => resolve(true), () => resolve(false));
+    const isThere = await promise;
+    cancel();
+    return isThere;
   }
 
   #tellOutcomes(batch: readonly Entry[], outcomes: readonly AppendOutcome[]): void {
@@ -323,6 +405,7 @@ export class StoreActor implements Actor<StoreMessage> {
   #failEverything(batch: readonly Entry[], receipts: readonly Receipt[]): void {
     const all = [...batch, ...this.#queue];
     this.#queue = [];
+    this.#queuedRows = 0;
     this.#queued.clear();
     // Receipts keep: they are no one's wait, and losing them would repeat deliveries.
     const kept = [...receipts, ...this.#receipts].slice(0, MAX_QUEUED_RECEIPTS);

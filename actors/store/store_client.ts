@@ -29,13 +29,29 @@ const RECEIPTS_MS = 5;
 /** So many do not wait. */
 const MAX_HELD_RECEIPTS = 512;
 
-/** An append whose outcome is awaited; `S` is whoever sent it, told apart by identity alone. */
-export interface Submission<S extends object> {
+/**
+ * Rows that one sender may have on their way to a commit, so that what others send waits behind few of
+ * them (SQLite: 4 µs a row). One message may be more.
+ */
+export const MAX_OWN_ROWS = 2_000;
+
+/** Who sends: told apart by identity. */
+export interface Sender {
+  /** Rows of it on their way to a commit. */
+  rowsInStore: number;
+  /** Called once when they are fewer than MAX_OWN_ROWS again. */
+  onRoom: (() => void) | undefined;
+}
+
+/** An append whose outcome is awaited. */
+export interface Submission<S extends Sender> {
   readonly session: S;
   readonly seq: number;
   /** The client's `req`, echoed in the answer. */
   readonly req: string | number | undefined;
   readonly message: Message;
+  /** Rows that it may become. */
+  readonly cost: number;
   /** See `StoreMessage`'s append. */
   readonly urgent: boolean;
   /** Whom it was pushed to, or would have been had they been online; all others are late. */
@@ -46,7 +62,7 @@ export interface Submission<S extends object> {
 export type Outcome = { readonly status: "stored" } | RefusedOutcome;
 
 /** See the module's header. */
-export class StoreClient<S extends object> {
+export class StoreClient<S extends Sender> {
   readonly #system: ActorSystem;
   readonly #store: Ref<StoreMessage>;
   readonly #run = crypto.randomUUID();
@@ -100,6 +116,11 @@ export class StoreClient<S extends object> {
     return new Promise((resolve) => this.#roomless.push({ limit, resolve }));
   }
 
+  /** Resolves when `sender` may append again; as {@linkcode room}, without a deadline of its own. */
+  ownRoom(sender: S): Promise<void> {
+    return new Promise((resolve) => sender.onRoom = resolve);
+  }
+
   /** Asks the store; rejects with ChatError TRY_LATER when it cannot answer in time. */
   async call<K extends keyof StoreCalls>(
     op: K,
@@ -138,7 +159,8 @@ export class StoreClient<S extends object> {
     const n = this.#next++;
     this.#waiting.set(n, submission);
     if (this.#rows.length === 0) this.#firstRow = n;
-    packRow(this.#rows, submission.message);
+    packRow(this.#rows, submission.message, submission.cost);
+    submission.session.rowsInStore += submission.cost;
     if (submission.urgent) this.#urgent = true;
     this.#schedule();
   }
@@ -180,9 +202,9 @@ export class StoreClient<S extends object> {
     this.#generation = this.#rowsGeneration = 0;
     this.#doubtful.clear();
     this.#rows = [];
-    for (const [n, { message }] of this.#waiting) {
+    for (const [n, { message, cost }] of this.#waiting) {
       const rows: (string | number)[] = [];
-      packRow(rows, message);
+      packRow(rows, message, cost);
       this.#store.tell({
         type: "append",
         worker: this.#system.thread,
@@ -213,6 +235,12 @@ export class StoreClient<S extends object> {
     const submission = this.#waiting.get(n);
     if (submission === undefined) return;
     this.#waiting.delete(n);
+    const { session, cost } = submission;
+    session.rowsInStore -= cost;
+    if (session.onRoom !== undefined && session.rowsInStore < MAX_OWN_ROWS) {
+      session.onRoom();
+      session.onRoom = undefined;
+    }
     if (this.#doubtful.size > 0) {
       const doubt = this.#doubtful.get(submission.session);
       if (doubt !== undefined && --doubt.waiting === 0) this.#doubtful.delete(submission.session);

@@ -43,11 +43,19 @@ export type StoreMessage =
 /** Messages as one flat array. */
 export type PackedRows = readonly (string | number)[];
 /** Numbers and strings of one message in {@linkcode PackedRows}. */
-export const PACKED_FIELDS = 8;
+export const PACKED_FIELDS = 9;
 
-/** Adds a message to a turn's rows: what is stored of it. */
-export function packRow(rows: (string | number)[], m: Message): void {
-  rows.push(m.mid, m.cid, m.from, m.ts, m.toid, m.groupid, m.msg, m.extra);
+/**
+ * Adds a message to a turn's rows: what is stored of it, and how many rows that may be.
+ * @param cost See {@linkcode costAt}.
+ */
+export function packRow(rows: (string | number)[], m: Message, cost: number): void {
+  rows.push(m.mid, m.cid, m.from, m.ts, m.toid, m.groupid, m.msg, m.extra, cost);
+}
+
+/** Rows that the message at `at` may become: one, and one for each recipient of a group's. */
+export function costAt(rows: PackedRows, at: number): number {
+  return Number(rows[at + PACKED_FIELDS - 1]);
 }
 
 /** The message whose row begins at `at`. */

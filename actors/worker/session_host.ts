@@ -314,11 +314,12 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     req: string | number | undefined,
     urgent: boolean,
     pushed: ReadonlySet<UserId> | UserId | undefined,
+    cost: number,
   ): void {
     // A v1 client waits for no acknowledgement: its frame is finished once the store's thread has
     // it. But when the store falls behind, an unfinished frame is what slows a sender down.
     if (session.v === 2 || this.store.waiting >= SLOW_ABOVE) session.frames.hold(session.seq);
-    this.store.append({ session, seq: session.seq, req, message, urgent, pushed });
+    this.store.append({ session, seq: session.seq, req, message, urgent, pushed, cost });
     this.#steps?.received(message, this.#readAt);
   }
 

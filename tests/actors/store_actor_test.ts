@@ -7,7 +7,13 @@ import { openSqlite } from "../../actors/adapters/sqlite/store.ts";
 import { CommitPace } from "../../actors/store/commit_pace.ts";
 import { HybridClock } from "../../actors/hlc.ts";
 import { inlinePorts } from "../../actors/runtime/link.ts";
-import { type Message, type Mid, type StorePort, StoreUnavailable } from "../../actors/ports.ts";
+import {
+  type Message,
+  type Mid,
+  type StorePort,
+  StoreTooSlow,
+  StoreUnavailable,
+} from "../../actors/ports.ts";
 import { ActorSystem } from "../../actors/runtime/runtime.ts";
 import { StoreActor } from "../../actors/store/store.ts";
 import { type Outcomes, packRow, type StoreMessage } from "../../actors/store/store_protocol.ts";
@@ -20,6 +26,10 @@ const STORE = 100;
 interface Failing {
   /** What the next commits do; "ok" when it is empty. */
   readonly plan: ("fail" | "hold" | "ok")[];
+  /** Messages beyond which a commit takes too long. */
+  most: number;
+  /** Whether a read is answered. */
+  isThere: boolean;
   /** Lets a held commit go. */
   release: () => void;
   /** Sizes of the commits: appends, receipts. */
@@ -28,14 +38,23 @@ interface Failing {
 
 /** The database with a switch. */
 function failing(store: StorePort): { port: StorePort; control: Failing } {
-  const control: Failing = { plan: [], release: () => {}, commits: [] };
+  const control: Failing = {
+    ...{ plan: [], most: Infinity, isThere: true, commits: [] },
+    release: () => {},
+  };
   const port: StorePort = Object.create(store, {
     close: { value: () => store.close() },
+    lastMid: {
+      value: (...args: Parameters<StorePort["lastMid"]>) =>
+        control.isThere ? store.lastMid(...args) : new Promise(() => {}),
+    },
     commit: {
       value: async (...args: Parameters<StorePort["commit"]>) => {
         control.commits.push([args[0].length, args[1].length]);
         const what = control.plan.shift() ?? "ok";
         if (what === "fail") throw new StoreUnavailable("on purpose");
+        const isPoisoned = args[0].some(({ message }) => message.msg === "poison");
+        if (args[0].length > control.most || isPoisoned) throw new StoreTooSlow("on purpose");
         if (what === "hold") await new Promise<void>((resolve) => control.release = resolve);
         return await store.commit(...args);
       },
@@ -85,16 +104,16 @@ async function start(maxQueued = 1_000) {
     extra: "",
     prev: "",
   });
-  const send = (messages: readonly Message[], generation = 0, urgent = true) => {
+  const send = (messages: readonly Message[], generation = 0, urgent = true, cost = 1) => {
     const rows: (string | number)[] = [];
-    for (const message of messages) packRow(rows, message);
+    for (const message of messages) packRow(rows, message, cost);
     const first = next;
     next += messages.length;
     ref.tell({ type: "append", worker: WORKER, run: "run", generation, first, rows, urgent });
   };
-  const append = (count = 1, generation = 0, urgent = true): Message[] => {
+  const append = (count = 1, generation = 0, urgent = true, cost = 1): Message[] => {
     const messages = Array.from({ length: count }, (_, i) => draft(next + i));
-    send(messages, generation, urgent);
+    send(messages, generation, urgent, cost);
     return messages;
   };
   return {
@@ -354,4 +373,58 @@ Deno.test("every append is answered once; what is stored is in order and without
     }),
     { numRuns: 100 },
   );
+});
+
+Deno.test("a transaction is bounded by the rows that its messages may become; one message is always taken", async () => {
+  await using it = await start();
+  it.control.plan.push("hold");
+  it.append();
+  await microtasks();
+  it.append(9, 0, true, 3_000);
+  it.append(1, 0, true, 20_000);
+  it.append(3);
+  it.control.release();
+  await it.ask("pending", it.bob, "", 1);
+
+  const sizes = it.control.commits.map(([appends]) => appends);
+  assertEquals(sizes, [1, 2, 2, 2, 2, 1, 1, 3]);
+  assertEquals(it.answered().stored.length, 14);
+});
+
+Deno.test("what takes too long is tried again in smaller parts, in order, and fails nobody", async () => {
+  await using it = await start();
+  it.control.most = 3;
+  const sent = it.append(10);
+  await it.ask("pending", it.bob, "", 1);
+
+  assertEquals(it.answered(), { stored: sent.map((_, i) => i + 1), others: [] });
+  assertEquals(await it.pending(), sent.map(({ mid }) => mid));
+  it.control.most = Infinity;
+  it.append(60);
+  await it.ask("pending", it.bob, "", 1);
+  it.append(60);
+  await it.ask("pending", it.bob, "", 1);
+  assertEquals(it.control.commits.at(-1)?.[0], 60, "it grows again");
+});
+
+Deno.test("one message that takes too long by itself is put off alone", async () => {
+  await using it = await start();
+  const messages = [1, 2, 3, 4].map(it.draft);
+  const poison = { ...messages[2], msg: "poison" } as Message;
+  it.send(messages.map((message, i) => i === 2 ? poison : message));
+  await it.ask("pending", it.bob, "", 1);
+
+  assertEquals(it.answered(), { stored: [1, 2, 4], others: [3] });
+});
+
+Deno.test("a database that lets a transaction expire and answers nothing is away: all are put off at once", async () => {
+  await using it = await start();
+  Object.assign(it.control, { most: 3, isThere: false });
+  it.append(10);
+  await microtasks();
+  await it.clock.advance(1_000);
+
+  assertEquals(it.control.commits.length, 1);
+  assertEquals(it.answered().others.length, 10);
+  it.control.isThere = true;
 });

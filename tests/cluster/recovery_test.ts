@@ -486,7 +486,7 @@ Deno.test("a new store takes nothing from a worker that has not sent what was lo
   await port.register("ann", "hash");
   const store = new StoreActor(main, port, { maxQueued: 9, onFailure: () => {} });
   const rows: (string | number)[] = [];
-  packRow(rows, { ...message(2, 2).message, toid: ANN });
+  packRow(rows, { ...message(2, 2).message, toid: ANN }, 1);
   const append = {
     type: "append",
     worker: 1,
@@ -524,7 +524,15 @@ Deno.test("what follows a chat of unknown outcome is sent so that it is refused 
   const [first, second, third] = [session().bob, session().bob, session().bob];
   const send = async (from: Session, n: number) => {
     const { message: it } = message(n, n);
-    client.append({ session: from, seq: n, req: undefined, message: it, urgent: true, pushed: 9 });
+    client.append({
+      session: from,
+      seq: n,
+      req: undefined,
+      message: it,
+      urgent: true,
+      pushed: 9,
+      cost: 1,
+    });
     await settled();
   };
   const refuse = (n: number) => {

@@ -8,7 +8,7 @@
 
 import { delay } from "@std/async/delay";
 import type { Connection, ResultSetHeader, RowDataPacket } from "mysql2/promise";
-import { StoreUnavailable } from "../../ports.ts";
+import { StoreTooSlow, StoreUnavailable } from "../../ports.ts";
 import { Connections } from "./connections.ts";
 import type { Row } from "../rows.ts";
 
@@ -154,7 +154,9 @@ export class MysqlLink {
         if (fate === "fault") throw error;
         const jitteredMs = pauseMs * Math.random();
         if (fate === "refused" || performance.now() + jitteredMs >= end) {
-          throw new StoreUnavailable(`the database is away: ${messageOf(error)}`, { cause: error });
+          const text = `the database is away: ${messageOf(error)}`;
+          const Reason = isTooSlow(error) ? StoreTooSlow : StoreUnavailable;
+          throw new Reason(text, { cause: error });
         }
         again ||= fate === "lost";
         await delay(jitteredMs);
@@ -223,6 +225,12 @@ export async function change(
 ): Promise<ResultSetHeader> {
   const [header] = await connection.execute<ResultSetHeader>(sql, [...params]);
   return header;
+}
+
+/** Whether the work itself may have been too much; a server that stands still looks the same. */
+function isTooSlow(error: unknown): boolean {
+  const errno = serverErrno(error);
+  return error instanceof Expired || errno === 1969 || errno === 3024;
 }
 
 /** Number of a server's error, undefined for any other error. */
