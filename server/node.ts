@@ -6,7 +6,7 @@
 import { networkOf } from "./settings/ip_address.ts";
 import { Bridge, type BridgeMessage } from "../actors/routing/bridge.ts";
 import { passwordClient, type PasswordMessage } from "../actors/accounts/passwords.ts";
-import { type BusPort, systemClock } from "../actors/ports.ts";
+import { type BusPort, monotonicClock, systemClock } from "../actors/ports.ts";
 import { measureLag, Meter } from "../actors/observe/meter.ts";
 import { Guard, type GuardMessage } from "../actors/accounts/guard.ts";
 import { type PeerMessage, Registry, type RegistryMessage } from "../actors/routing/registry.ts";
@@ -103,7 +103,7 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
   });
   const { registrationsPerMinute, loginsPerMinute, failures, unlimited } = config.limits;
   system.spawn<GuardMessage>("guard", () =>
-    new Guard(systemClock, {
+    new Guard(monotonicClock, {
       registrationsPerMinute,
       loginsPerMinute,
       failures,

@@ -29,11 +29,13 @@ export function meterNode(meter: Meter, parts: MeteredParts): void {
   const { counts } = gateway;
   const open = () => [...pool.connections.values()];
   meter.gauge("chat_connections", () => pool.connections.size);
-  meter.gauge("chat_connections_waiting", () => open().filter((c) => c.user === 0).length);
+  meter.gauge("chat_connections_waiting", () => gateway.waiting);
+  meter.gauge("chat_connections_evicted_total", () => gateway.evicted);
   meter.gauge("chat_connections_accepted_total", () => counts.accepted);
   meter.gauge("chat_connections_refused_total", () => counts.refused);
   meter.byLabel("chat_connections_closed_total", () => counts.closed);
   meter.gauge("chat_bytes_queued", () => open().reduce((sum, c) => sum + c.queuedBytes, 0));
+  meter.gauge("chat_bytes_in_hand", () => gateway.bytesInHand);
   meter.gauge("chat_frames_unfinished", () => open().reduce((sum, c) => sum + c.unfinished, 0));
   meter.gauge("chat_replay_bytes", () => pool.heldBytes);
   meter.gauge("chat_sessions", () => registry.counts.here);

@@ -19,7 +19,15 @@ export interface MetricSpec {
 /** Every metric; the label `thread` is added to what comes from several threads. */
 export const METRICS = {
   chat_connections: { type: "gauge", help: "Open connections." },
-  chat_connections_waiting: { type: "gauge", help: "Open connections with nobody logged in." },
+  chat_connections_waiting: {
+    type: "gauge",
+    help: "Connections with nobody logged in, TLS handshakes and missing PROXY headers.",
+  },
+  chat_connections_evicted_total: {
+    type: "counter",
+    help: "Of those, how many had to make room for others.",
+  },
+  chat_bytes_in_hand: { type: "gauge", help: "Bytes of frames read and not finished." },
   chat_connections_accepted_total: { type: "counter", help: "Connections accepted." },
   chat_connections_refused_total: {
     type: "counter",

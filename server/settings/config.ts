@@ -51,6 +51,7 @@ export interface Limits {
   readonly waiting: number;
   readonly loginMs: number;
   readonly framesPerSecond: number;
+  readonly bytesPerSecond: number;
   readonly frameBytes: number;
   readonly unfinished: number;
   readonly registrationsPerMinute: number;
@@ -176,6 +177,7 @@ function limits(text: (name: FlagName) => string): Limits {
     waiting: count("max-waiting"),
     loginMs: count("login-seconds") * 1_000,
     framesPerSecond: count("max-rate"),
+    bytesPerSecond: count("max-rate-kib") * 1_024,
     frameBytes: integer(text("max-frame-kib"), "max-frame-kib", LEAST_FRAME_KIB, MOST_FRAME_KIB) *
       1_024,
     unfinished: integer(text("max-unfinished"), "max-unfinished", 1, MAX_FRAMES / 2),

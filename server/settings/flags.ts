@@ -108,7 +108,7 @@ export const FLAGS = [
   {
     name: "login-seconds",
     value: "SECONDS",
-    fallback: "600",
+    fallback: "30",
     help: "time a connection may take to log in; 0: for ever",
   },
   {
@@ -117,6 +117,12 @@ export const FLAGS = [
     fallback: "20000",
     help:
       "frames a second of one connection: then it is read more slowly, told, and closed; 0: no limit",
+  },
+  {
+    name: "max-rate-kib",
+    value: "KIB",
+    fallback: "8192",
+    help: "KiB a second of one connection: then it is read more slowly; 0: no limit",
   },
   {
     name: "max-frame-kib",

@@ -1,17 +1,10 @@
 /**
- * Decides who may connect: counts connections in all, per address, and not logged in yet. Counts
- * only; the gateway opens and closes.
+ * Decides who may connect: counts connections in all and per address. Counts only; the gateway opens
+ * and closes. Who has not logged in makes room for others in the waiting room.
  */
 
 import type { Limits } from "../settings/config.ts";
 import { networkOf } from "../settings/ip_address.ts";
-
-/** What the counters see of a connection. */
-export interface Admitted {
-  readonly remote: string;
-  /** Somebody is logged in on it. */
-  readonly loggedIn: boolean;
-}
 
 /** See the module's header. */
 export class Admission {
@@ -30,34 +23,29 @@ export class Admission {
   }
 
   /**
-   * Whether one more connection may begin, whoever it is from.
-   * @param waiting Connections that have not logged in; those not admitted yet included.
-   * @param early Of those, the ones not admitted yet: in a handshake, or before a PROXY header.
+   * Whether one more connection from `remote` may begin.
+   * @param early Those not admitted yet, in a handshake or before a PROXY header: in all, and from
+   * this address.
    * @returns Undefined, or one sentence on why not.
    */
-  refusal(waiting: number, early: number): string | undefined {
-    const { connections, waiting: mostWaiting } = this.#limits;
-    if (over(this.#connections + early, connections)) return "this node is full";
-    if (over(waiting, mostWaiting)) return "too many connections have not logged in yet";
-    return undefined;
-  }
-
-  /**
-   * Counts a connection from `remote` in; `waiting` and `early` as for {@linkcode refusal}.
-   * @returns Undefined, or one sentence on why it is not admitted (and not counted).
-   */
-  admit(remote: string, waiting: number, early: number): string | undefined {
-    const { perAddress, unlimited } = this.#limits;
-    const refusal = this.refusal(waiting, early);
-    if (refusal !== undefined) return refusal;
-    const network = networkOf(remote);
-    const from = this.#perAddress.get(network) ?? 0;
+  refusal(
+    remote: string,
+    early: { readonly all: number; readonly here: number },
+  ): string | undefined {
+    const { connections, perAddress, unlimited } = this.#limits;
+    if (over(this.#connections + early.all, connections)) return "this node is full";
+    const from = (this.#perAddress.get(networkOf(remote)) ?? 0) + early.here;
     if (over(from, perAddress) && !unlimited.has(remote)) {
       return "too many connections from this address";
     }
-    this.#connections++;
-    this.#perAddress.set(network, from + 1);
     return undefined;
+  }
+
+  /** Counts a connection in that was not refused. */
+  admit(remote: string): void {
+    this.#connections++;
+    const network = networkOf(remote);
+    this.#perAddress.set(network, (this.#perAddress.get(network) ?? 0) + 1);
   }
 
   /** Counts an admitted connection out. */

@@ -9,6 +9,7 @@ export const CLOSE_REASONS = [
   "silent",
   "slow_reader",
   "login_timeout",
+  "made_room",
   "too_fast",
   "ended_by_session",
   "shutdown",

@@ -26,6 +26,8 @@ export interface ConnectionEvents {
   /** The socket has taken all pushes up to this number (v2: where one of them has a number). */
   onWritten(connection: Connection, push: number): void;
   onClosed(connection: Connection, reason: CloseReason): void;
+  /** Somebody has logged in, or nobody is logged in any more. */
+  onUser?(connection: Connection): void;
   /** A read that is no JSON objects; the connection ends. The bytes are borrowed. */
   onGarbage?(connection: Connection, bytes: Uint8Array): void;
 }
@@ -37,6 +39,9 @@ export interface ConnectionLimits extends PaceLimits {
   /** Largest frame, braces included. */
   readonly maxFrameBytes: number;
 }
+
+/** Largest frame of a client that has not logged in, bytes: what logs in is a tenth of that. */
+const MAX_STRANGER_FRAME = 16 * 1_024;
 
 /** What a connection needs of a socket. */
 export type Socket = Pick<Deno.Conn, "read" | "write"> & ClosableSocket;
@@ -80,6 +85,7 @@ export class Connection {
     events: ConnectionEvents,
     now: () => number,
     after?: Clock["after"],
+    network?: string,
   ) {
     this.conn = conn;
     this.remote = remote;
@@ -87,15 +93,15 @@ export class Connection {
     this.#limits = limits;
     this.#events = events;
     this.#now = now;
-    this.#pace = new ReadPace(limits);
+    this.#pace = new ReadPace(limits, network);
     this.#ending = new Ending(socket, after);
     this.heardAt = now();
     this.loggedOutAt = this.heardAt;
     this.#splitter = new FrameSplitter((bytes, start, end) => {
       if (this.#ending.begun) return;
-      this.#pace.took();
+      this.#pace.took(end - start);
       events.onFrame(this, bytes, start, end);
-    }, limits.maxFrameBytes);
+    }, Math.min(limits.maxFrameBytes, MAX_STRANGER_FRAME));
   }
 
   /** What the session has reached; undefined until it says so. */
@@ -104,8 +110,14 @@ export class Connection {
   }
 
   set memo(memo: SessionMemo | undefined) {
-    if (this.user !== 0) this.loggedOutAt = this.#now();
+    const before = this.user;
+    if (before !== 0) this.loggedOutAt = this.#now();
     this.#memo = memo;
+    if ((before === 0) === (this.user === 0)) return;
+    // Who has been in once is no stranger any more: what he sent before his LOGOUT is in hand.
+    this.#pace.isKnown = true;
+    this.#splitter.maxBytes = this.#limits.maxFrameBytes;
+    this.#events.onUser?.(this);
   }
 
   /** 1 until the session says otherwise. */
@@ -231,7 +243,7 @@ export class Connection {
     this.closed = true;
     this.#out.drop();
     if (!this.#ending.lingering) this.#ending.closeSocket();
-    this.#pace.letOn();
+    this.#pace.end();
     this.#events.onClosed(this, this.#ending.reason ?? reason);
   }
 
@@ -267,7 +279,8 @@ export class Connection {
     const error = this.#splitter.feed(bytes);
     if (error === undefined) return;
     if (error === "too_large") {
-      const largest = `a frame over ${this.#limits.maxFrameBytes / 1_024} KiB`;
+      const most = this.#splitter.maxBytes / 1_024;
+      const largest = `a frame over ${most} KiB${this.#pace.isKnown ? "" : " before a login"}`;
       this.bye("TOO_LARGE", largest, "protocol_error");
     } else {
       this.#events.onGarbage?.(this, bytes);

@@ -5,11 +5,13 @@
 
 import { Admission } from "./admission.ts";
 import { CLOSE_REASONS, type CloseReason } from "./close_reason.ts";
+import { ByteBudget } from "./byte_budget.ts";
 import type { Config } from "../settings/config.ts";
 import { Connection, type ConnectionEvents, type ConnectionLimits } from "./connection.ts";
 import { Drain } from "./drain.ts";
 import { cannotListen } from "../observe/http.ts";
 import type { Log } from "../observe/log.ts";
+import { networkOf } from "../settings/ip_address.ts";
 import { encodeBye } from "./own_frames.ts";
 import { PeerWatch, TICK_MS } from "./peer_watch.ts";
 import { beginsLikeProxyHeader } from "./proxy_protocol.ts";
@@ -21,6 +23,7 @@ import {
   type SocketListener,
   TlsListener,
 } from "./tls_listener.ts";
+import { type Waiting, WaitingRoom } from "./waiting_room.ts";
 
 /** How often a missing or unexpected PROXY header is worth a warning, ms. */
 const HEADER_WARN_MS = 60_000;
@@ -51,6 +54,13 @@ export class Gateway {
   readonly #onClosed: (conn: number) => void;
   readonly #admission: Admission;
   readonly #watch: PeerWatch;
+  /** Who has not logged in; connections in it by themselves too, to be found when they do. */
+  readonly #room: WaitingRoom;
+  readonly #waiting = new Map<Connection, Waiting>();
+  /** Of the waiting, those of which no connection is made yet: in all, and by address. */
+  readonly #early = new Map<string, number>();
+  #earlyInAll = 0;
+  readonly #budget = new ByteBudget();
   readonly #drain: Drain;
   #listener: SocketListener | undefined;
   #tls: TlsListener | undefined;
@@ -58,6 +68,7 @@ export class Gateway {
   /** Accepted from a proxy, header not complete. */
   readonly #headerless = new Set<AcceptedSocket>();
   #headerWarnedAt = 0;
+  #budgetTimer: ReturnType<typeof setInterval> | undefined;
   #stopping = false;
   /** For metrics. */
   readonly counts = {
@@ -70,17 +81,20 @@ export class Gateway {
   constructor(config: Config, pool: ConnectionPool, log: Log, onClosed: (conn: number) => void) {
     this.#config = config;
     const { heartbeatSeconds, limits } = config;
-    const { queuedBytes, framesPerSecond, frameBytes, unfinished } = limits;
+    const { queuedBytes, framesPerSecond, bytesPerSecond, frameBytes, unfinished } = limits;
     this.#limits = {
       maxQueuedBytes: queuedBytes,
       maxFrameBytes: frameBytes,
       maxUnfinished: unfinished,
       framesPerTick: framesPerSecond * TICK_MS / 1_000,
+      bytesPerTick: bytesPerSecond * TICK_MS / 1_000,
+      budget: this.#budget,
     };
     this.#pool = pool;
     this.#log = log;
     this.#onClosed = onClosed;
     this.#admission = new Admission(limits);
+    this.#room = new WaitingRoom(limits.waiting);
     this.#watch = new PeerWatch(pool.connections, heartbeatSeconds * 1_000, limits.loginMs);
     this.#drain = new Drain(pool.connections);
   }
@@ -93,18 +107,17 @@ export class Gateway {
       if (pair === undefined) {
         this.#listener = Deno.listen({ hostname: host, port, tcpBacklog: LISTEN_BACKLOG });
       } else {
-        this.#listener = this.#tls = await TlsListener.listen(
-          host,
-          port,
-          pair,
-          () =>
-            this.#admission.refusal(this.#watch.waiting + this.#early, this.#early) === undefined,
-        );
+        this.#listener = this.#tls = await TlsListener.listen(host, port, pair, {
+          begin: (remote, end) =>
+            this.#refusal(remote) === undefined ? this.#enterEarly(remote, end) : undefined,
+          failed: (error) => this.#log.warn("accept failed", { error: String(error) }),
+        });
       }
     } catch (cause) {
       throw cannotListen(host, port, "--host and --port", cause);
     }
     this.#watch.start();
+    this.#budgetTimer = setInterval(() => this.#budget.tick(), TICK_MS);
     this.#accepting = this.#accept(this.#listener);
     return this.#listener.addr as Deno.NetAddr;
   }
@@ -118,9 +131,56 @@ export class Gateway {
     if (tls !== undefined) this.#tls?.replace(readKeyPair(tls, host));
   }
 
-  /** Connections of which nothing is known yet: in a handshake, or before a PROXY header. */
-  get #early(): number {
-    return this.#headerless.size + (this.#tls?.handshaking ?? 0);
+  /** Connections, handshakes and sockets before their header on which nobody is logged in. */
+  get waiting(): number {
+    return this.#room.size;
+  }
+
+  /** Those that had to make room for others so far. */
+  get evicted(): number {
+    return this.#room.evicted;
+  }
+
+  /** Bytes of frames in hand. */
+  get bytesInHand(): number {
+    return this.#budget.inHand;
+  }
+
+  #refusal(remote: string): string | undefined {
+    const here = this.#early.get(networkOf(remote)) ?? 0;
+    return this.#admission.refusal(remote, { all: this.#earlyInAll, here });
+  }
+
+  /**
+   * A socket of which no connection is made yet takes a place.
+   * @param end Closes it, when it has to make room.
+   * @returns Gives the place back; may be called again.
+   */
+  #enterEarly(remote: string, end: () => void): () => void {
+    const network = networkOf(remote);
+    let isIn = true;
+    const count = (by: number) => {
+      this.#earlyInAll += by;
+      const left = (this.#early.get(network) ?? 0) + by;
+      if (left === 0) this.#early.delete(network);
+      else this.#early.set(network, left);
+    };
+    const leave = () => {
+      if (!isIn) return;
+      isIn = false;
+      count(-1);
+      this.#room.leave(waiting);
+    };
+    const waiting: Waiting = {
+      remote,
+      evict: () => {
+        leave();
+        end();
+      },
+    };
+    count(1);
+    this.#room.enter(waiting);
+    return leave;
   }
 
   /** True from the first word of a stop on. */
@@ -139,6 +199,7 @@ export class Gateway {
     for (const socket of this.#headerless) closeQuietly(socket);
     await this.#drain.tellAll(windowMs);
     this.#watch.stop();
+    clearInterval(this.#budgetTimer);
     await this.#drain.untilGone(ms);
   }
 
@@ -171,7 +232,8 @@ export class Gateway {
       this.#start(socket, remote, NOTHING);
       return;
     }
-    const refusal = this.#admission.refusal(this.#watch.waiting + this.#early, this.#early);
+    // A balancer's address says nothing of whose the connection is.
+    const refusal = this.#admission.refusal("", { all: this.#earlyInAll, here: 0 });
     if (refusal === undefined) void this.#openProxied(socket, remote);
     else this.#refuse(socket, remote, refusal);
   }
@@ -179,7 +241,9 @@ export class Gateway {
   /** Anybody else's header is no header: what it says would be believed. Never rejects. */
   async #openProxied(socket: AcceptedSocket, proxy: string): Promise<void> {
     this.#headerless.add(socket);
+    const leave = this.#enterEarly(proxy, () => closeQuietly(socket));
     const header = await readProxyHeader(socket);
+    leave();
     this.#headerless.delete(socket);
     if (header.ok && !this.#stopping) {
       this.#start(socket, header.source?.hostname ?? proxy, header.rest);
@@ -199,14 +263,13 @@ export class Gateway {
   }
 
   #start(socket: AcceptedSocket, remote: string, rest: Uint8Array): void {
-    const early = this.#early;
-    const refusal = this.#admission.admit(remote, this.#watch.waiting + early, early);
+    const refusal = this.#refusal(remote);
     if (refusal !== undefined) {
       this.#refuse(socket, remote, refusal);
       return;
     }
+    this.#admission.admit(remote);
     this.counts.accepted++;
-    this.#watch.opened();
     const connection = new Connection(
       this.#pool.nextConn(),
       socket,
@@ -214,10 +277,34 @@ export class Gateway {
       this.#limits,
       this.#events,
       this.#watch.now,
+      undefined,
+      this.#config.limits.unlimited.has(remote) ? "" : networkOf(remote),
     );
     this.#pool.open(connection);
+    this.#waits(connection);
     this.#drain.opened();
     void connection.run(rest).then(this.#read); // never rejects
+  }
+
+  /** Nobody is logged in on it: it takes a place among those that wait. */
+  #waits(connection: Connection): void {
+    const waiting: Waiting = {
+      remote: connection.remote,
+      evict: () => {
+        this.#waiting.delete(connection);
+        const why = "room was needed for others: log in sooner";
+        connection.bye("TRY_LATER", why, "made_room", REFUSED_MS);
+      },
+    };
+    this.#waiting.set(connection, waiting);
+    this.#room.enter(waiting);
+  }
+
+  #waitsNoMore(connection: Connection): void {
+    const waiting = this.#waiting.get(connection);
+    if (waiting === undefined) return;
+    this.#waiting.delete(connection);
+    this.#room.leave(waiting);
   }
 
   // One of each for all connections: most are idle, and each closure would cost 60 bytes.
@@ -226,6 +313,7 @@ export class Gateway {
     onFrame: (c, bytes, start, end) => this.#pool.frame(c, bytes, start, end),
     onWritten: (c, push) => this.#pool.written(c, push),
     onClosed: (c, reason) => this.#closed(c, reason),
+    onUser: (c) => c.user === 0 ? this.#waits(c) : this.#waitsNoMore(c),
     onGarbage: (c, bytes) => {
       if (c.lastSeq !== 0 || !beginsLikeProxyHeader(bytes)) return;
       const event = "a PROXY header came unexpected: see --proxy-protocol, --trusted-proxies";
@@ -245,6 +333,7 @@ export class Gateway {
 
   #closed(connection: Connection, reason: CloseReason): void {
     this.#admission.release(connection.remote);
+    this.#waitsNoMore(connection);
     this.counts.closed.set(reason, (this.counts.closed.get(reason) ?? 0) + 1);
     this.#pool.close(connection);
     this.#onClosed(connection.conn);

@@ -2,8 +2,9 @@
  * Looks at every connection twice a second: PINGs silent v2 peers, and has those told to go that are
  * dead, read nothing, or on which nobody logs in. v1 knows no PING and has TCP's keep-alive.
  *
- * Invariant: connections go by the time of the last look; reading the clock for every frame would
- * cost more than it tells.
+ * Invariants: connections go by the time of the last look; reading the clock for every frame would
+ * cost more than it tells. That time advances by MAX_STEP_MS a look at most and never goes back: a
+ * process that stood still, or whose clock was set, has heard nobody meanwhile and blames nobody.
  */
 
 import type { Connection } from "./connection.ts";
@@ -12,6 +13,9 @@ import { PING } from "./own_frames.ts";
 /** Time between two looks, ms: heartbeats are accurate to this. */
 export const TICK_MS = 500;
 
+/** What a look may add to the time. */
+const MAX_STEP_MS = 2 * TICK_MS;
+
 /** See the module's header. */
 export class PeerWatch {
   readonly #connections: ReadonlyMap<number, Connection>;
@@ -19,44 +23,34 @@ export class PeerWatch {
   readonly #loginMs: number;
   readonly #clock: () => number;
   #now: number;
-  #waiting = 0;
+  #readAt: number;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   /**
    * @param connections Those that are open; looked at, never changed.
    * @param silentMs After this long without a word a peer is asked; it is dead after twice as long.
    * @param loginMs How long nobody may be logged in on a connection; 0: for ever.
-   * @param clock Epoch ms.
+   * @param clock Ms since whenever.
    */
   constructor(
     connections: ReadonlyMap<number, Connection>,
     silentMs: number,
     loginMs: number,
-    clock: () => number = Date.now,
+    clock: () => number = () => performance.now(),
   ) {
     this.#connections = connections;
     this.#silentMs = silentMs;
     this.#loginMs = loginMs;
     this.#clock = clock;
-    this.#now = clock();
+    this.#now = this.#readAt = clock();
   }
 
-  /** Connections on which nobody is logged in, as of the last look, and opened since. */
-  get waiting(): number {
-    return this.#waiting;
-  }
-
-  /** Time of the last look, epoch ms. One function for all connections: each would cost 60 bytes. */
+  /** Time of the last look, ms. One function for all connections: each would cost 60 bytes. */
   readonly now = (): number => this.#now;
-
-  /** A connection is opened; nobody is logged in on it. */
-  opened(): void {
-    this.#waiting++;
-  }
 
   /** Looks every TICK_MS from now on. */
   start(): void {
-    this.#now = this.#clock(); // starting may have taken longer than a heartbeat
+    this.#readAt = this.#clock(); // starting may have taken longer than a heartbeat
     this.#timer = setInterval(() => this.look(), TICK_MS);
   }
 
@@ -67,14 +61,13 @@ export class PeerWatch {
 
   /** Looks at all connections now. */
   look(): void {
-    this.#now = this.#clock();
-    let waiting = 0;
+    const readAt = this.#clock();
+    this.#now += Math.max(0, Math.min(MAX_STEP_MS, readAt - this.#readAt));
+    this.#readAt = readAt;
     for (const connection of this.#connections.values()) {
       connection.tick();
-      if (connection.user === 0) waiting++;
       this.#lookAt(connection);
     }
-    this.#waiting = waiting;
   }
 
   #lookAt(connection: Connection): void {

@@ -26,6 +26,18 @@ export interface SocketListener {
   close(): void;
 }
 
+/** What is told of connections whose handshake is not done. */
+export interface Handshakes {
+  /**
+   * One would begin.
+   * @param end Ends it.
+   * @returns Called when it is over, in whatever way; undefined when it is not to begin.
+   */
+  begin(remote: string, end: () => void): (() => void) | undefined;
+  /** Accepting failed, for want of descriptors; it goes on. */
+  failed(error: Error): void;
+}
+
 /** How long a handshake may take, ms. */
 const HANDSHAKE_MS = 10_000;
 /**
@@ -69,22 +81,28 @@ function read(flag: string, path: string): string {
 export class TlsListener implements SocketListener {
   readonly #server: Server;
   readonly #done: TlsSocket[] = [];
-  /** By the peer's address and port: the raw socket and the TLS socket are two objects. */
-  readonly #handshaking = new Set<string>();
+  /**
+   * By the peer's address and port, as the raw socket and the TLS socket are two objects: called when
+   * the handshake is over.
+   */
+  readonly #handshaking = new Map<string, () => void>();
   #accepting: PromiseWithResolvers<AcceptedSocket> | undefined;
   #closed = false;
 
-  private constructor(server: Server, mayStart: () => boolean) {
+  private constructor(server: Server, handshakes: Handshakes) {
     this.#server = server;
     server.on("connection", (socket) => {
-      if (!mayStart()) {
+      const over = handshakes.begin(socket.remoteAddress ?? "", () => socket.destroy());
+      if (over === undefined) {
         socket.destroy(); // nothing can be told before the handshake
         return;
       }
       const peer = peerOf(socket);
-      this.#handshaking.add(peer);
-      socket.once("close", () => this.#handshaking.delete(peer));
+      this.#handshaking.set(peer, over);
+      socket.once("close", () => this.#over(peer));
     });
+    // Without a listener the lack of descriptors would end the process.
+    server.on("error", (error) => handshakes.failed(error));
     server.on("secureConnection", (socket) => this.#ready(socket));
     // Whoever speaks no TLS, or does not like the certificate: closed by the server.
     server.on("tlsClientError", (_error, socket) => socket.destroy());
@@ -92,16 +110,16 @@ export class TlsListener implements SocketListener {
 
   /**
    * Listens.
-   * @param mayStart Whether one more handshake may begin.
+   * @param handshakes Decides which may begin.
    */
   static async listen(
     hostname: string,
     port: number,
     pair: KeyPair,
-    mayStart: () => boolean,
+    handshakes: Handshakes,
   ): Promise<TlsListener> {
     const server = createServer({ ...pair, handshakeTimeout: HANDSHAKE_MS, noDelay: true });
-    const listener = new TlsListener(server, mayStart);
+    const listener = new TlsListener(server, handshakes);
     server.listen({ port, host: hostname, backlog: LISTEN_BACKLOG });
     await once(server, "listening"); // rejects on an error
     return listener;
@@ -111,11 +129,6 @@ export class TlsListener implements SocketListener {
     const address = this.#server.address();
     if (address === null || typeof address === "string") throw new Error("not listening");
     return { transport: "tcp", hostname: address.address, port: address.port };
-  }
-
-  /** Connections whose handshake is not done. */
-  get handshaking(): number {
-    return this.#handshaking.size;
   }
 
   /** New connections get this certificate. */
@@ -139,8 +152,13 @@ export class TlsListener implements SocketListener {
     this.#accepting = undefined;
   }
 
+  #over(peer: string): void {
+    this.#handshaking.get(peer)?.();
+    this.#handshaking.delete(peer);
+  }
+
   #ready(socket: TLSSocket): void {
-    this.#handshaking.delete(peerOf(socket));
+    this.#over(peerOf(socket));
     socket.setNoDelay(true);
     socket.setKeepAlive(true);
     const accepted = new TlsSocket(socket);

@@ -33,6 +33,7 @@ const WRONG: Record<(typeof FLAGS)[number]["name"], readonly string[]> = {
   "max-waiting": ["", "-1", "x"],
   "login-seconds": ["", "-1", "x"],
   "max-rate": ["", "-1", "x"],
+  "max-rate-kib": ["", "-1", "x"],
   "max-frame-kib": ["63", "1025", "x"],
   "max-unfinished": ["0", "2049", "x"],
   "max-registrations": ["", "-1", "x"],

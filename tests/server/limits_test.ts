@@ -9,7 +9,13 @@ import { deadline } from "@std/async/deadline";
 import { DatabaseSync } from "node:sqlite";
 import { MSGID } from "@chat/wire/messages.ts";
 import type { Flood } from "../support/flood_worker.ts";
-import { type Received, TestPeer, TestServer, WAIT_MS } from "../support/server_harness.ts";
+import {
+  BALANCED,
+  type Received,
+  TestPeer,
+  TestServer,
+  WAIT_MS,
+} from "../support/server_harness.ts";
 import { PASSWORD } from "../support/test_peer.ts";
 
 /** 127.0.0.1 is not exempt from limits per address. */
@@ -63,31 +69,77 @@ Deno.test("--max-per-address and --unlimited: an address has so many connections
   }
 });
 
-Deno.test("--max-waiting: strangers cannot keep users out for ever, nor put out who is in", async () => {
-  await using server = await start("--max-waiting", "2", "--login-seconds", "1");
-  await using alice = await server.connect();
+Deno.test("--max-waiting: who has waited longest, at the address with most, makes room; never who is in", async () => {
+  const flags = [...BALANCED, "--max-waiting", "3"];
+  await using server = await TestServer.start({ flags });
+  const at = (from: string) => server.connect(2, from);
+  await using alice = await at("192.0.2.1");
   await alice.enter("alice");
-  await new Promise((resolve) => setTimeout(resolve, 600)); // a tick counts alice as logged in
-  const strangers = [await server.connect(), await server.connect()];
-  for (const each of strangers) await each.fence();
+  await using early = await at("192.0.2.2");
+  await early.fence();
+  const strangers = [];
+  for (let i = 0; i < 4; i++) {
+    const one = await at("198.51.100.7");
+    await one.fence();
+    strangers.push(one);
+  }
 
-  await assertRefused(server, /not logged in/);
-
-  for (const each of strangers) assertEquals(passing(await each.expectBye()), 9);
-  await alice.fence();
-  await eventually(async () => {
-    await using bob = await server.connect();
-    await bob.enter("bob");
-  });
-  for (const each of strangers) await each[Symbol.asyncDispose]();
+  for (const one of strangers.slice(0, 2)) {
+    const bye = await one.expectBye();
+    assertEquals(passing(bye), 9);
+    assertMatch(String(bye.errmsg), /room/);
+  }
+  await using bob = await at("192.0.2.3");
+  await bob.enter("bob");
+  for (const one of [alice, early, strangers[3]]) await one?.fence();
+  await alice.ask({ msgid: MSGID.LOGOUT }); // and takes a place again
+  await using carol = await at("192.0.2.3");
+  await carol.fence();
+  for (const one of strangers) await one[Symbol.asyncDispose]();
 });
 
-Deno.test("--max-waiting counts who has not sent a PROXY header", async () => {
+Deno.test("--max-waiting counts who has not sent a PROXY header, and who is in a TLS handshake", async () => {
   await using server = await start("--proxy-protocol", "on", "--max-waiting", "2");
-  using _one = await Deno.connect({ port: server.port, hostname: "127.0.0.1" });
-  using _two = await Deno.connect({ port: server.port, hostname: "127.0.0.1" });
+  const open = () => Deno.connect({ port: server.port, hostname: "127.0.0.1" });
+  using one = await open();
+  using _two = await open();
+  using _three = await open();
 
-  await assertRefused(server, /not logged in/);
+  assertEquals(await deadline(one.read(new Uint8Array(1)), WAIT_MS), null);
+});
+
+Deno.test("--max-rate-kib: who sends more is read more slowly, and loses nothing; others are served", async () => {
+  await using server = await start("--max-rate-kib", "64");
+  await using alice = await server.connect();
+  await using bob = await server.connect();
+  const a = await alice.enter("alice");
+  await bob.enter("bob");
+  const frame = JSON.stringify({ msgid: MSGID.PING, pad: "x".repeat(8_000) }) + "\n";
+  const began = performance.now();
+
+  await bob.sendText(frame.repeat(32)); // 250 KiB
+  await alice.chat(a, "to myself");
+  const served = performance.now() - began;
+  for (let i = 0; i < 32; i++) await bob.expect(MSGID.PONG);
+
+  const took = performance.now() - began;
+  assert(took > 1_000, `read within ${took} ms`);
+  assert(served < 1_000, `${served} ms`);
+});
+
+Deno.test("before a login frames are small and few bytes are in hand; a login makes both larger", async () => {
+  await using server = await start();
+  await using stranger = await server.connect();
+  await stranger.sendText(JSON.stringify({ msgid: MSGID.PING, pad: "x".repeat(20_000) }));
+  const bye = await stranger.expectBye();
+  assertEquals(bye.errno, 8);
+  assertMatch(String(bye.errmsg), /before a login/);
+
+  await using alice = await server.connect();
+  const a = await alice.enter("alice");
+  await alice.chat(a, "x".repeat(16_000), "c");
+  await alice.sendText(JSON.stringify({ msgid: MSGID.PING, pad: "x".repeat(60_000) }));
+  await alice.expect(MSGID.PONG);
 });
 
 Deno.test("--login-seconds: who sends a byte at a time and never logs in is closed, others are served", async () => {
@@ -164,6 +216,7 @@ Deno.test("--max-frame-kib: a frame of that size is taken, a larger one is refus
   };
   await using peer = await server.connect();
 
+  await peer.enter("alice");
   await peer.sendText(ping(128 * 1_024));
   assertEquals((await peer.expect(MSGID.PONG)).req, "long");
   await peer.sendText(ping(128 * 1_024 + 1));

@@ -113,15 +113,18 @@ Deno.test("who does not log in is closed in time, if there is one; who has logge
   ]);
 });
 
-Deno.test("connections on which nobody is logged in count from their opening to the look after", async () => {
-  const it = watched({ user: 0 });
-  it.watch.opened();
-  const opened = it.watch.waiting;
-  it.watch.opened(); // one that is gone before it is looked at
-  await it.passes(TICK_MS);
-  const { memo } = it.connection;
-  const looked = it.watch.waiting;
-  it.connection.memo = memo && { ...memo, user: 7 };
-  await it.passes(TICK_MS);
-  assertEquals([opened, looked, it.watch.waiting], [1, 1, 0]);
+Deno.test("a node that stood still, or whose clock jumped, blames nobody for its own silence", async () => {
+  const clock = new FakeClock();
+  let jump = 0;
+  const connections = new Map<number, Connection>();
+  const watch = new PeerWatch(connections, SILENT_MS, LOGIN_MS, () => clock.now() + jump);
+  const began = watch.now();
+  for (const [ms, seen] of [[3_600_000, 1_000], [-7_200_000, 1_000], [500, 1_500]] as const) {
+    jump += ms;
+    watch.look();
+    assertEquals(watch.now() - began, seen);
+  }
+  await clock.advance(TICK_MS);
+  watch.look();
+  assertEquals(watch.now() - began, 2_000);
 });
