@@ -8,7 +8,7 @@
  * costs). Where there is no `execv` (Windows), the node is a child: its exit status is passed on.
  */
 
-import { type Invocation, readConfig } from "./settings/config.ts";
+import { type Invocation, OPEN_FILES, readConfig } from "./settings/config.ts";
 import { ConfigError } from "./settings/flag_values.ts";
 import { helpText } from "./settings/flags.ts";
 import { type Command, nodeCommand } from "./settings/node_command.ts";
@@ -68,10 +68,24 @@ async function runAsChild({ command, args }: Command): Promise<never> {
   Deno.exit(code);
 }
 
+/** How many files this process, and so the node, may have open; undefined where nobody says. */
+async function openFiles(): Promise<number | undefined> {
+  if (Deno.build.os === "windows") return undefined;
+  try {
+    const { stdout } = await new Deno.Command("sh", { args: ["-c", "ulimit -n"] }).output();
+    const count = Number(new TextDecoder().decode(stdout));
+    return Number.isSafeInteger(count) && count > 0 ? count : undefined;
+  } catch {
+    return undefined; // no shell: as many as there are, then
+  }
+}
+
 const invocation = read();
 if (invocation.help) {
   console.log(helpText());
 } else {
+  const files = await openFiles();
+  if (files !== undefined) Deno.env.set(OPEN_FILES, `${files}`);
   const command = nodeCommand(invocation.config, Deno.args);
   become(command);
   await runAsChild(command);

@@ -2,7 +2,7 @@
 
 import { createLocalBus } from "../actors/adapters/local_bus.ts";
 import { AdminSocket } from "./admin/socket.ts";
-import { type Config, type Invocation, readConfig } from "./settings/config.ts";
+import { affordable, type Config, type Invocation, readConfig } from "./settings/config.ts";
 import { ConfigError } from "./settings/flag_values.ts";
 import { helpText } from "./settings/flags.ts";
 import { socketPath, takeDataDir } from "./settings/data_dir.ts";
@@ -48,14 +48,27 @@ async function main(): Promise<void> {
     console.log(helpText());
     return;
   }
-  const { config } = invocation;
-  const log = createLog(config.logLevel, Deno.stderr.isTerminal());
+  const log = createLog(invocation.config.logLevel, Deno.stderr.isTerminal());
   try {
-    await serve(config, log);
+    await serve(withinOpenFiles(invocation.config, log), log);
   } finally {
     await log.flushed(FLUSH_MS);
   }
   Deno.exit(0);
+}
+
+/** More connections than files may be open would be accepted and fail. */
+function withinOpenFiles(config: Config, log: Log): Config {
+  const { openFiles, limits } = config;
+  if (openFiles === undefined) return config;
+  const most = affordable(openFiles);
+  if (limits.connections > 0 && limits.connections <= most) return config;
+  log.warn("--max-connections is lowered to what may be open: raise it with ulimit -n", {
+    openFiles,
+    asked: limits.connections,
+    connections: most,
+  });
+  return { ...config, limits: { ...limits, connections: most } };
 }
 
 /** One node, until it is told to stop. */

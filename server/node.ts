@@ -3,7 +3,7 @@
  * each part can serve, stops in the reverse.
  */
 
-import { networkOf } from "./settings/ip_address.ts";
+import { networkOf, wideNetworkOf } from "./settings/ip_address.ts";
 import { Bridge, type BridgeMessage } from "../actors/routing/bridge.ts";
 import { passwordClient, type PasswordMessage } from "../actors/accounts/passwords.ts";
 import { type BusPort, monotonicClock, systemClock } from "../actors/ports.ts";
@@ -109,6 +109,7 @@ export async function startNode(config: Config, parts: NodeParts): Promise<ChatN
       failures,
       exempt: (remote) => unlimited.has(remote),
       network: networkOf,
+      wideNetwork: wideNetworkOf,
       tellOthers: (keys) => bridge.tell({ type: "guard", text: JSON.stringify(keys) }),
     }));
   const bridgeActor = new Bridge(system, bus, () => pool.workers);

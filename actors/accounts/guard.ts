@@ -12,6 +12,7 @@
 
 import type { Clock } from "../ports.ts";
 import type { Actor } from "../runtime/runtime.ts";
+import { MinuteBuckets } from "./buckets.ts";
 
 /** Who tries to log in, to what. */
 export interface Attempt {
@@ -57,6 +58,11 @@ export interface GuardLimits {
   exempt(remote: string): boolean;
   /** What an address counts as: all that one household has is one. */
   network(remote: string): string;
+  /**
+   * What many such networks of one owner count as together, WIDE_FACTOR times as much as one; undefined
+   * where there is nothing of the kind. @default nothing
+   */
+  wideNetwork?(remote: string): string | undefined;
   /** Tells the other nodes' guards of a failure. @default nobody is told */
   tellOthers?(keys: readonly string[]): void;
 }
@@ -69,10 +75,18 @@ const MAX_WAIT_MS = 60_000;
 const FORGET_MS = 15 * MINUTE_MS;
 /** An address stands for many accounts: it may fail this many times as often as one account from it. */
 const ADDRESS_FACTOR = 10;
+/** What a wide network may do, of what one network may. */
+export const WIDE_FACTOR = 4;
 /** An account may fail this many times as often from all addresses as from one. */
 const ACCOUNT_FACTOR = 20;
 /** Most accounts and addresses remembered; the oldest goes. */
 const MAX_REMEMBERED = 100_000;
+
+/** Buckets of networks, and of the wide ones around them. */
+interface Paced {
+  readonly near: MinuteBuckets<string>;
+  readonly wide: MinuteBuckets<string>;
+}
 
 interface Failures {
   count: number;
@@ -84,13 +98,18 @@ export class Guard implements Actor<GuardMessage> {
   readonly #clock: Clock;
   readonly #limits: GuardLimits;
   readonly #failures = new Map<string, Failures>();
-  /** Address ⇒ when its bucket is empty again, epoch ms. */
-  readonly #registrations = new Map<string, number>();
-  readonly #logins = new Map<string, number>();
+  readonly #registrations: Paced;
+  readonly #logins: Paced;
 
   constructor(clock: Clock, limits: GuardLimits) {
     this.#clock = clock;
     this.#limits = limits;
+    const paced = (perMinute: number): Paced => ({
+      near: new MinuteBuckets(clock, perMinute),
+      wide: new MinuteBuckets(clock, WIDE_FACTOR * perMinute),
+    });
+    this.#registrations = paced(limits.registrationsPerMinute);
+    this.#logins = paced(limits.loginsPerMinute);
   }
 
   receive(m: GuardMessage): Verdict | undefined {
@@ -116,21 +135,37 @@ export class Guard implements Actor<GuardMessage> {
 
   #register(remote: string): number {
     if (this.#limits.exempt(remote)) return 0;
-    const { registrationsPerMinute } = this.#limits;
-    const network = this.#limits.network(remote);
-    const wait = this.#full(this.#registrations, network, registrationsPerMinute);
-    if (wait === 0) this.#fill(this.#registrations, network, registrationsPerMinute);
+    const wait = this.#paceOf(this.#registrations, remote);
+    if (wait === 0) this.#add(this.#registrations, remote);
     return wait;
+  }
+
+  #paceOf({ near, wide }: Paced, remote: string): number {
+    const wideNetwork = this.#limits.wideNetwork?.(remote);
+    return Math.max(
+      near.wait(this.#limits.network(remote)),
+      wideNetwork === undefined ? 0 : wide.wait(wideNetwork),
+    );
+  }
+
+  #add({ near, wide }: Paced, remote: string): void {
+    near.add(this.#limits.network(remote));
+    const wideNetwork = this.#limits.wideNetwork?.(remote);
+    if (wideNetwork !== undefined) wide.add(wideNetwork);
   }
 
   #login(attempt: Attempt): Verdict {
     const { remote, account, known } = attempt;
-    const { failures, loginsPerMinute } = this.#limits;
+    const { failures } = this.#limits;
     const network = this.#limits.network(remote);
+    const wideNetwork = this.#limits.wideNetwork?.(remote);
     const isExempt = this.#limits.exempt(remote);
     const ofAddress = isExempt ? 0 : Math.max(
       this.#wait(addressKey(network), failures * ADDRESS_FACTOR),
-      this.#full(this.#logins, network, loginsPerMinute),
+      wideNetwork === undefined
+        ? 0
+        : this.#wait(wideKey(wideNetwork), failures * ADDRESS_FACTOR * WIDE_FACTOR),
+      this.#paceOf(this.#logins, remote),
     );
     if (ofAddress > 0) return this.#verdict(remote, ofAddress, false);
     const ofPair = this.#wait(this.#pairKey(attempt), failures);
@@ -139,7 +174,7 @@ export class Guard implements Actor<GuardMessage> {
       : 0;
     const wait = Math.max(ofPair, ofAccount);
     if (wait > 0) return this.#verdict(remote, wait, known === undefined);
-    if (!isExempt) this.#fill(this.#logins, network, loginsPerMinute);
+    if (!isExempt) this.#add(this.#logins, remote);
     this.#failed(this.#pairKey(attempt));
     this.#failed(accountKey(account));
     return this.#verdict(remote, 0, false);
@@ -147,20 +182,6 @@ export class Guard implements Actor<GuardMessage> {
 
   #pairKey({ remote, account, known }: Attempt): string {
     return `${account} from ${known ?? this.#limits.network(remote)}`;
-  }
-
-  /** How long until a bucket that holds a minute's worth and drains steadily has room, ms. */
-  #full(buckets: ReadonlyMap<string, number>, network: string, perMinute: number): number {
-    if (perMinute === 0) return 0;
-    const emptyAt = Math.max(this.#clock.now(), buckets.get(network) ?? 0);
-    const wait = emptyAt + MINUTE_MS / perMinute - (this.#clock.now() + MINUTE_MS);
-    return Math.max(0, Math.ceil(wait));
-  }
-
-  #fill(buckets: Map<string, number>, network: string, perMinute: number): void {
-    if (perMinute === 0) return;
-    const emptyAt = Math.max(this.#clock.now(), buckets.get(network) ?? 0);
-    remember(buckets, network, emptyAt + MINUTE_MS / perMinute);
   }
 
   #wait(key: string, allowed: number): number {
@@ -179,9 +200,7 @@ export class Guard implements Actor<GuardMessage> {
     const [pair, account] = [this.#pairKey(m), accountKey(m.account)];
     if (m.result === "wrong") {
       // A right password of one account does not clear an address that tries many.
-      const address = this.#limits.exempt(m.remote)
-        ? []
-        : [addressKey(this.#limits.network(m.remote))];
+      const address = this.#addressKeys(m.remote);
       for (const key of address) this.#failed(key);
       this.#limits.tellOthers?.([pair, account, ...address]);
       return;
@@ -190,6 +209,13 @@ export class Guard implements Actor<GuardMessage> {
     else this.#takeBack(pair);
     // Nor does its owner's own log-in clear an account that many guess at.
     this.#takeBack(account);
+  }
+
+  #addressKeys(remote: string): string[] {
+    if (this.#limits.exempt(remote)) return [];
+    const wide = this.#limits.wideNetwork?.(remote);
+    const near = addressKey(this.#limits.network(remote));
+    return wide === undefined ? [near] : [near, wideKey(wide)];
   }
 
   #takeBack(key: string): void {
@@ -213,6 +239,10 @@ export function addressKey(network: string): string {
 /** A device that an account's owner has logged in on, as an origin. */
 export function deviceKey(device: string): string {
   return `device ${device}`;
+}
+
+function wideKey(network: string): string {
+  return `wide ${network}`;
 }
 
 function accountKey(account: string): string {

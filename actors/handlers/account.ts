@@ -226,7 +226,7 @@ function leave(session: Session, host: Host): Promise<void> {
   return left;
 }
 
-function waitOrGo({ waitMs }: Verdict): void {
+function waitOrGo({ waitMs }: Pick<Verdict, "waitMs">): void {
   if (waitMs === 0) return;
   throw new ChatError("TOO_FAST", `too many attempts: wait ${Math.ceil(waitMs / 1_000)} s`, {
     cause: waitMs,
@@ -260,6 +260,8 @@ async function enter(
 ): Promise<void> {
   const { conn } = session;
   if (session.closed) return;
+  const waitMs = host.quotas.logIn(who.id);
+  if (waitMs > 0) waitOrGo({ waitMs });
   session.begin(who.id, who.name, host.clock.now());
   try {
     const claim = { type: "claim", user: who.id, conn, takeover } as const;

@@ -26,6 +26,9 @@ import type { Session } from "../sessions/session.ts";
 import { MAX_OWN_ROWS } from "../store/store_client.ts";
 import { entry, type Handler, type Host, type Requests } from "./types.ts";
 
+/** Longest wait for a user's quota that its session keeps to itself, ms. */
+const MAX_PAUSE_MS = 2_000;
+
 interface Draft {
   readonly cid: string;
   readonly toid: number;
@@ -133,6 +136,8 @@ function chat(session: Session, draft: Draft, host: Host): Turn {
     throw new ChatError("TRY_LATER", "the store is behind, try again later");
   }
   if (session.rowsInStore >= MAX_OWN_ROWS) return whenOwnRoom(session, draft, host);
+  const waitMs = host.quotas.send(session.user, draft.msg.length);
+  if (waitMs > 0) return whenAllowed(session, draft, waitMs, host);
   const key = targetKey(draft.toid, draft.groupid);
   const prev = session.sent.last(key);
   const ready = prev !== undefined &&
@@ -151,6 +156,26 @@ async function whenRoom(session: Session, draft: Draft, host: Host): Promise<voi
 async function whenOwnRoom(session: Session, draft: Draft, host: Host): Promise<void> {
   const { user } = session;
   await host.store.ownRoom(session);
+  if (session.user === user) await chat(session, draft, host);
+}
+
+/**
+ * Over a user's quota a short wait is the session's; for a longer one a v2 client is told to come
+ * again. A v1 client would not, so that it is read no further until then.
+ */
+async function whenAllowed(
+  session: Session,
+  draft: Draft,
+  waitMs: number,
+  host: Host,
+): Promise<void> {
+  const { user } = session;
+  if (session.v === 2 && waitMs > MAX_PAUSE_MS) {
+    host.putOff(session, draft.cid, session.seq);
+    const text = `too many messages a minute: wait ${Math.ceil(waitMs / 1_000)} s`;
+    throw new ChatError("TOO_FAST", text, { cause: waitMs });
+  }
+  await new Promise<void>((resolve) => host.clock.after(waitMs, resolve));
   if (session.user === user) await chat(session, draft, host);
 }
 

@@ -6,6 +6,7 @@
 import type { ErrorCode } from "@chat/wire/errors.ts";
 import type { z } from "zod";
 import type { GroupCache } from "../routing/group_cache.ts";
+import type { Quotas } from "../accounts/quotas.ts";
 import type { GuardMessage } from "../accounts/guard.ts";
 import type { HybridClock } from "../hlc.ts";
 import type { Turn } from "../runtime/mailbox.ts";
@@ -35,6 +36,9 @@ export interface SessionSettings {
   readonly heartbeatSeconds: number;
   /** How long a resume token lives, ms. */
   readonly tokenMs: number;
+  /** Quotas of a user; 0: no limit. */
+  readonly messagesPerMinute: number;
+  readonly unitsPerMinute: number;
   /** Resume tokens that a user may have; 0: no limit. */
   readonly maxTokens: number;
   /** Most members of a group, and friends of a user; 0: no limit. */
@@ -65,6 +69,7 @@ export interface Host {
   readonly signer: TokenSigner;
   readonly registry: Ref<RegistryMessage>;
   readonly guard: Ref<GuardMessage>;
+  readonly quotas: Quotas;
   readonly meters: SessionMeters;
 
   /** Sends an answer: one JSON object. */

@@ -15,6 +15,7 @@ import { GroupCache } from "../routing/group_cache.ts";
 import { type GroupChanged, GroupChanges } from "./group_changes.ts";
 import type { Answer, Host, SessionSettings } from "../handlers/types.ts";
 import type { GuardMessage } from "../accounts/guard.ts";
+import { Quotas } from "../accounts/quotas.ts";
 import { HybridClock, type RandomBytes } from "../hlc.ts";
 import { eachFrame, type InLane, type Opened, PUSH_CLOSE, PUSH_NONE } from "../runtime/lane.ts";
 import type { Link, ThreadId } from "../runtime/link.ts";
@@ -90,6 +91,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   readonly signer: TokenSigner;
   readonly registry: Ref<RegistryMessage>;
   readonly guard: Ref<GuardMessage>;
+  readonly quotas: Quotas;
   readonly meters: SessionMeters;
 
   readonly #system: ActorSystem;
@@ -114,6 +116,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     this.hlc = new HybridClock(() => this.clock.now(), options.random);
     this.#out = new OutLaneWriter(() => this.hlc.time);
     this.registry = system.ref<RegistryMessage>(0, "registry");
+    this.quotas = new Quotas(this.clock, options.settings);
     this.guard = system.ref<GuardMessage>(0, "guard");
     this.presence = new PresenceWatch(
       this.clock,

@@ -58,7 +58,11 @@ export async function startNode(options: NodeOptions): Promise<NodeService> {
         ...options.mysql === undefined ? [] : ["--mysql", options.mysql],
         ...options.redis === undefined ? [] : ["--redis", options.redis],
         ...options.proxyProtocol
-          ? ["--proxy-protocol", "on", "--trusted-proxies", "127.0.0.1/32"]
+          ? [
+            ...["--proxy-protocol", "on", "--trusted-proxies", "127.0.0.1/32"],
+            // Everybody who tries it out comes from here.
+            ...["--unlimited", "127.0.0.0/8"],
+          ]
           : [],
         ...options.args ?? [],
       ];

@@ -17,7 +17,17 @@ import {
   required,
   url,
 } from "./flag_values.ts";
-import type { NetworkSet } from "./ip_address.ts";
+import { NetworkSet } from "./ip_address.ts";
+
+/** Environment variable in which the launcher tells the node how many files it may have open. */
+export const OPEN_FILES = "CHAT_OPEN_FILES";
+/** Of these, what a node needs for other things than connections: database, HTTP, threads, log. */
+const OTHER_FILES = 200;
+
+/** Connections that so many open files allow. */
+export function affordable(openFiles: number): number {
+  return Math.max(1, openFiles - OTHER_FILES);
+}
 
 /** The settings of one node. */
 export interface Config {
@@ -38,6 +48,8 @@ export interface Config {
   readonly proxyProtocol: boolean;
   readonly trustedProxies: NetworkSet;
   readonly limits: Limits;
+  /** Files that the process may have open, as the launcher has found out. */
+  readonly openFiles: number | undefined;
   readonly historyDays: number;
   readonly drainMs: number;
   readonly traceOneIn: number;
@@ -52,6 +64,8 @@ export interface Limits {
   readonly loginMs: number;
   readonly framesPerSecond: number;
   readonly bytesPerSecond: number;
+  readonly messagesPerMinute: number;
+  readonly unitsPerMinute: number;
   readonly frameBytes: number;
   readonly unfinished: number;
   readonly registrationsPerMinute: number;
@@ -131,6 +145,8 @@ export function readConfig(
   if (redis !== undefined && mysql === undefined) {
     throw new ConfigError("--redis needs --mysql: nodes of a cluster share one database");
   }
+  const trustedProxies = networks(text("trusted-proxies"), "trusted-proxies");
+  const openFiles = env(OPEN_FILES);
   const tls = keyPair(text("tls-cert"), text("tls-key"));
   const proxyProtocol = choice(text("proxy-protocol"), "proxy-protocol", ["on", "off"]) === "on";
   if (tls !== undefined && proxyProtocol) {
@@ -159,8 +175,9 @@ export function readConfig(
       heartbeatSeconds: integer(text("heartbeat"), "heartbeat", 1, MAX_HEARTBEAT_SECONDS),
       tls,
       proxyProtocol,
-      trustedProxies: networks(text("trusted-proxies"), "trusted-proxies"),
-      limits: limits(text),
+      trustedProxies,
+      limits: limits(text, proxyProtocol ? trustedProxies : undefined),
+      openFiles: openFiles === undefined || openFiles === "" ? undefined : Number(openFiles),
       historyDays: integer(text("history-days"), "history-days", 0, MAX_HISTORY_DAYS),
       drainMs: integer(text("drain-seconds"), "drain-seconds", 0, MAX_DRAIN_SECONDS) * 1_000,
       traceOneIn: integer(text("trace-one-in"), "trace-one-in", 0, MOST),
@@ -169,7 +186,22 @@ export function readConfig(
   };
 }
 
-function limits(text: (name: FlagName) => string): Limits {
+/**
+ * Addresses without limits. Behind a balancer on this machine loopback is not the default: whoever
+ * reaches the balancer otherwise than through the network would have none.
+ */
+function exempt(given: string, trustedBalancers: NetworkSet | undefined): NetworkSet {
+  if (given === "none") return NetworkSet.none();
+  const isDefault = given === FLAGS.find(({ name }) => name === "unlimited")?.fallback;
+  const isLocal = ["127.0.0.1", "::1"].some((address) => trustedBalancers?.has(address));
+  return isDefault && isLocal ? NetworkSet.none() : networks(given, "unlimited");
+}
+
+/** @param trustedBalancers Who may send PROXY headers; undefined when nobody may. */
+function limits(
+  text: (name: FlagName) => string,
+  trustedBalancers: NetworkSet | undefined,
+): Limits {
   const count = (name: FlagName, least = 0) => integer(text(name), name, least, MOST);
   return {
     connections: count("max-connections"),
@@ -178,6 +210,8 @@ function limits(text: (name: FlagName) => string): Limits {
     loginMs: count("login-seconds") * 1_000,
     framesPerSecond: count("max-rate"),
     bytesPerSecond: count("max-rate-kib") * 1_024,
+    messagesPerMinute: count("max-messages"),
+    unitsPerMinute: count("max-message-kib") * 1_024,
     frameBytes: integer(text("max-frame-kib"), "max-frame-kib", LEAST_FRAME_KIB, MOST_FRAME_KIB) *
       1_024,
     unfinished: integer(text("max-unfinished"), "max-unfinished", 1, MAX_FRAMES / 2),
@@ -186,7 +220,7 @@ function limits(text: (name: FlagName) => string): Limits {
     loginsPerMinute: count("max-logins"),
     tokens: count("max-tokens"),
     passwordQueue: count("max-password-queue", 1),
-    unlimited: networks(text("unlimited"), "unlimited"),
+    unlimited: exempt(text("unlimited"), trustedBalancers),
     queuedBytes: count("max-queued-kib", 64) * 1_024,
     storeQueue: count("max-store-queue", 1),
     pending: count("max-pending"),

@@ -173,7 +173,8 @@ export const FLAGS = [
     name: "unlimited",
     value: "CIDR,…",
     fallback: "127.0.0.0/8,::1/128",
-    help: "addresses that no limit per address holds for",
+    help: "addresses that no limit per address holds for; none: each has its limits, as behind a " +
+      "trusted balancer on loopback unless this is given",
   },
   {
     name: "max-queued-kib",
@@ -186,6 +187,18 @@ export const FLAGS = [
     value: "N",
     fallback: "50000",
     help: "messages that may wait for a commit; further senders are told to try later",
+  },
+  {
+    name: "max-messages",
+    value: "N",
+    fallback: "600000",
+    help: "messages a minute of one user; then the sender waits, or is told to; 0: no limit",
+  },
+  {
+    name: "max-message-kib",
+    value: "KIB",
+    fallback: "262144",
+    help: "length of a user's messages a minute, in Ki letters; 0: no limit",
   },
   {
     name: "max-pending",

@@ -47,6 +47,13 @@ export function networkOf(text: string): string {
   return formatAddress(bytes);
 }
 
+/** The /56 of an IPv6 address, which one customer is often given whole; undefined for IPv4. */
+export function wideNetworkOf(text: string): string | undefined {
+  const bytes = parseAddress(text);
+  if (bytes === undefined || bytes.length !== 16 || isLoopback(bytes)) return undefined;
+  return `${formatAddress(bytes.slice().fill(0, 7))}/56`;
+}
+
 function isLoopback(v6: AddressBytes): boolean {
   return v6.every((byte, i) => byte === (i === 15 ? 1 : 0));
 }
@@ -75,6 +82,11 @@ export class NetworkSet {
       set.#networks.push({ prefix, bits: bits - offset });
     }
     return set;
+  }
+
+  /** The empty set. */
+  static none(): NetworkSet {
+    return new NetworkSet();
   }
 
   /** No network at all: nobody is in it. */

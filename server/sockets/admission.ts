@@ -4,12 +4,13 @@
  */
 
 import type { Limits } from "../settings/config.ts";
-import { networkOf } from "../settings/ip_address.ts";
+import { WIDE_FACTOR } from "../../actors/accounts/guard.ts";
+import { networkOf, wideNetworkOf } from "../settings/ip_address.ts";
 
 /** See the module's header. */
 export class Admission {
   readonly #limits: Limits;
-  /** By {@linkcode networkOf}. */
+  /** By {@linkcode networkOf} and {@linkcode wideNetworkOf}. */
   readonly #perAddress = new Map<string, number>();
   #connections = 0;
 
@@ -34,8 +35,11 @@ export class Admission {
   ): string | undefined {
     const { connections, perAddress, unlimited } = this.#limits;
     if (over(this.#connections + early.all, connections)) return "this node is full";
+    if (unlimited.has(remote)) return undefined;
     const from = (this.#perAddress.get(networkOf(remote)) ?? 0) + early.here;
-    if (over(from, perAddress) && !unlimited.has(remote)) {
+    const wide = wideNetworkOf(remote);
+    const around = wide === undefined ? 0 : this.#perAddress.get(wide) ?? 0;
+    if (over(from, perAddress) || over(around, WIDE_FACTOR * perAddress)) {
       return "too many connections from this address";
     }
     return undefined;
@@ -44,17 +48,22 @@ export class Admission {
   /** Counts a connection in that was not refused. */
   admit(remote: string): void {
     this.#connections++;
-    const network = networkOf(remote);
-    this.#perAddress.set(network, (this.#perAddress.get(network) ?? 0) + 1);
+    this.#count(remote, 1);
   }
 
   /** Counts an admitted connection out. */
   release(remote: string): void {
     this.#connections--;
-    const network = networkOf(remote);
-    const from = (this.#perAddress.get(network) ?? 1) - 1;
-    if (from === 0) this.#perAddress.delete(network);
-    else this.#perAddress.set(network, from);
+    this.#count(remote, -1);
+  }
+
+  #count(remote: string, by: number): void {
+    const wide = wideNetworkOf(remote);
+    for (const network of wide === undefined ? [networkOf(remote)] : [networkOf(remote), wide]) {
+      const count = (this.#perAddress.get(network) ?? 0) + by;
+      if (count > 0) this.#perAddress.set(network, count);
+      else this.#perAddress.delete(network);
+    }
   }
 }
 

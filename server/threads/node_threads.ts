@@ -159,6 +159,8 @@ function sessionOptions(
     // Each worker's share, so that together they stay within what the store takes.
     maxStoreQueue: Math.ceil(limits.storeQueue / workers),
     maxFriends: limits.friends,
+    messagesPerMinute: limits.messagesPerMinute,
+    unitsPerMinute: limits.unitsPerMinute,
     maxTokens: limits.tokens,
     maxGroups: limits.groups,
     windowUnits: Math.min(MAX_UNRECEIPTED_UNITS, limits.queuedBytes / 4),

@@ -65,6 +65,8 @@ function hostOptions(): HostOptions {
       maxGroup: 0,
       maxStoreQueue: 100,
       maxFriends: 0,
+      messagesPerMinute: 0,
+      unitsPerMinute: 0,
       maxTokens: 0,
       maxGroups: 0,
     },

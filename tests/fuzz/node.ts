@@ -247,6 +247,8 @@ function sessionOptions(): SessionWorkerOptions {
       maxGroup: 100,
       maxStoreQueue: 100_000,
       maxFriends: 100,
+      messagesPerMinute: 0,
+      unitsPerMinute: 0,
       maxTokens: 20,
       maxGroups: 100,
     },

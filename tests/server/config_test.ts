@@ -40,6 +40,8 @@ const WRONG: Record<(typeof FLAGS)[number]["name"], readonly string[]> = {
   "max-failures": ["", "-1", "x"],
   "max-logins": ["", "-1", "x"],
   "max-tokens": ["", "-1", "x"],
+  "max-messages": ["", "-1", "x"],
+  "max-message-kib": ["", "-1", "x"],
   "max-groups": ["", "-1", "x"],
   "max-password-queue": ["0", "-1", "x"],
   "unlimited": ["", "x", "10.0.0.0/33"],

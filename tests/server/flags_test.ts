@@ -66,6 +66,8 @@ const PROOFS: Record<(typeof FLAGS)[number]["name"], Proof> = {
   "unlimited": limits("--max-per-address and --unlimited"),
   "max-queued-kib": limits("--max-queued-kib: who asks and does not read"),
   "max-store-queue": limits("--max-store-queue: while the store cannot keep up"),
+  "max-messages": limits("--max-messages and --max-message-kib"),
+  "max-message-kib": limits("--max-messages and --max-message-kib"),
   "max-pending": limits("--max-pending: a full mailbox refuses"),
   "max-group": limits("--max-group and --max-friends"),
   "max-friends": limits("--max-group and --max-friends"),

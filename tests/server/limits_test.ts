@@ -9,9 +9,13 @@ import { deadline } from "@std/async/deadline";
 import { DatabaseSync } from "node:sqlite";
 import { MSGID } from "@chat/wire/messages.ts";
 import type { Flood } from "../support/flood_worker.ts";
+import { Child } from "../../server/cluster/child.ts";
 import {
   BALANCED,
+  cleanEnv,
   type Received,
+  ROOT,
+  taskCommand,
   TestPeer,
   TestServer,
   WAIT_MS,
@@ -390,6 +394,70 @@ Deno.test("--max-store-queue: who never sends again (v1) is read no further inst
       assertEquals((await to.expect(MSGID.ONE_CHAT)).msg, `${n} ${i}`);
     }
   }
+});
+
+Deno.test("--max-messages and --max-message-kib: who sends more waits, or is told to, and loses nothing", async () => {
+  for (
+    const [flags, length] of [[["--max-messages", "20"], 1], [
+      ["--max-message-kib", "20"],
+      1_024,
+    ]] as const
+  ) {
+    await using server = await start(...flags);
+    await using alice = await server.connect();
+    await using bob = await server.connect();
+    const a = await alice.enter("alice");
+    const b = await bob.enter("bob");
+    const msg = "x".repeat(length);
+    for (let i = 0; i < 20; i++) await alice.chat(b, msg, `${i}`);
+
+    const put = await alice.ask({ msgid: MSGID.ONE_CHAT, toid: b, cid: "20", msg });
+
+    assertEquals([put.msgid, passing(put)], [MSGID.ERROR, 7], `${flags}`);
+    assertMatch(String(put.errmsg), /wait \d s/);
+    await bob.chat(a, msg); // whose quota is his own
+  }
+});
+
+Deno.test("a user who resumes again and again is told to wait; others are let in", async () => {
+  await using server = await start();
+  await using alice = await server.connect();
+  const id = await alice.register("alice");
+  await alice.register("bob");
+  const { token } = await alice.login(id);
+  const errnos: unknown[] = [];
+  for (let i = 0; i < 125; i++) {
+    await using peer = await server.connect();
+    errnos.push((await peer.ask({ msgid: MSGID.RESUME, v: 2, token })).errno);
+  }
+  assertEquals(errnos.slice(0, 100).every((errno) => errno === 0), true);
+  assertEquals(errnos.at(-1), 7);
+  await using bob = await server.connect();
+  assertEquals((await bob.login(id + 1)).errno, 0);
+});
+
+Deno.test("more connections than files may be open are lowered at the start, and it is said", async () => {
+  const { command, args } = taskCommand("serve");
+  const lines: string[] = [];
+  const dir = await Deno.makeTempDir({ prefix: "chat-files-" });
+  const child = new Child({
+    name: "server",
+    command: "sh",
+    args: [
+      ...["-c", 'ulimit -Sn 300; ulimit -Hn 300; exec "$@"', "sh", command, ...args],
+      ...["--port", "0", "--http-port", "0", "--data", dir],
+    ],
+    cwd: ROOT,
+    env: cleanEnv(),
+    output: (line) => lines.push(line),
+  });
+  await eventually(async () => {
+    await Promise.resolve();
+    assertMatch(lines.join("\n"), /"connections":100|connections=100/);
+    assertMatch(lines.join("\n"), /ulimit -n/);
+  });
+  await child.stop("SIGTERM", WAIT_MS);
+  await Deno.remove(dir, { recursive: true });
 });
 
 Deno.test("--max-pending: a full mailbox refuses one-to-one messages for good and stops nobody else", async () => {

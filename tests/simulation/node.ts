@@ -278,6 +278,8 @@ export class SimNode implements Owner {
         maxGroup: 0,
         maxStoreQueue: 1_000,
         maxFriends: 0,
+        messagesPerMinute: 0,
+        unitsPerMinute: 0,
         maxTokens: 0,
         maxGroups: 0,
         windowUnits: settings.windowUnits,

@@ -1,0 +1,49 @@
+/**
+ * How much somebody may do a minute: a bucket for each that holds a minute's worth and drains steadily.
+ * Bounded: when many are remembered the one used least recently is forgotten, and may begin anew.
+ */
+
+import type { Clock } from "../ports.ts";
+
+const MINUTE_MS = 60_000;
+const MAX_REMEMBERED = 100_000;
+
+/** Buckets of one kind. */
+export class MinuteBuckets<K> {
+  readonly #clock: Pick<Clock, "now">;
+  readonly #perMinute: number;
+  /** When each bucket is empty again, ms of the clock. */
+  readonly #emptyAt = new Map<K, number>();
+
+  /** @param perMinute What one may do; 0: whatever he likes. */
+  constructor(clock: Pick<Clock, "now">, perMinute: number) {
+    this.#clock = clock;
+    this.#perMinute = perMinute;
+  }
+
+  /** How long until there is room for something of this cost, ms; 0 when there is. */
+  wait(key: K, cost = 1): number {
+    if (this.#perMinute === 0) return 0;
+    const now = this.#clock.now();
+    const emptyAt = Math.max(now, this.#emptyAt.get(key) ?? 0);
+    const room = Math.min(cost, this.#perMinute); // what is larger than the bucket needs it empty
+    return Math.max(0, Math.ceil(emptyAt + this.#ms(room) - (now + MINUTE_MS)));
+  }
+
+  /** It is done. */
+  add(key: K, cost = 1): void {
+    if (this.#perMinute === 0) return;
+    const emptyAt = Math.max(this.#clock.now(), this.#emptyAt.get(key) ?? 0);
+    this.#emptyAt.delete(key);
+    this.#emptyAt.set(key, emptyAt + this.#ms(cost));
+    if (this.#emptyAt.size <= MAX_REMEMBERED) return;
+    for (const oldest of this.#emptyAt.keys()) {
+      this.#emptyAt.delete(oldest);
+      return;
+    }
+  }
+
+  #ms(cost: number): number {
+    return cost * MINUTE_MS / this.#perMinute;
+  }
+}
