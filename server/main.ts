@@ -13,6 +13,8 @@ import { endpoint } from "./settings/node_command.ts";
 
 /** Exit status when the node cannot start, or cannot go on. */
 const FAILED = 1;
+/** A limit that is lowered to less than this part of itself is worth a line. */
+const WORTH_SAYING = 0.9;
 /** How long the last lines of the log may take, ms. */
 const FLUSH_MS = 500;
 
@@ -63,11 +65,16 @@ function withinOpenFiles(config: Config, log: Log): Config {
   if (openFiles === undefined) return config;
   const most = affordable(openFiles);
   if (limits.connections > 0 && limits.connections <= most) return config;
-  log.warn("--max-connections is lowered to what may be open: raise it with ulimit -n", {
-    openFiles,
-    asked: limits.connections,
-    connections: most,
-  });
+  const asked = limits.connections;
+  // Of the default nothing is said where it is nearly reached.
+  const isMuch = asked === 0 || most < WORTH_SAYING * asked;
+  if (isMuch) {
+    log.warn("--max-connections is lowered to what may be open: raise it with ulimit -n", {
+      openFiles,
+      asked,
+      connections: most,
+    });
+  }
   return { ...config, limits: { ...limits, connections: most } };
 }
 

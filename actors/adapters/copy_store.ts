@@ -41,6 +41,8 @@ const TABLES: Readonly<Record<string, readonly Column[]>> = {
     ["extra", "text"],
   ],
   offlinemessage: [["userid", "int"], ["mid", "text"], ["sender", "int"]],
+  crowdmessage: [["mid", "text"], ["groupid", "int"], ["users", "text"]],
+  crowdread: [["userid", "int"], ["groupid", "int"], ["mid", "text"]],
   token: [["id", "text"], ["userid", "int"], ["expires", "int"], ["device", "text"]],
   loginorigin: [["userid", "int"], ["origin", "text"], ["at", "int"]],
   secret: [["name", "text"], ["value", "text"]],

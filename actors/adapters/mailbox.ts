@@ -1,8 +1,8 @@
 /**
  * Who may still write to somebody for whom much waits already. Pure; the databases' adapters count.
  *
- * Shares of a mailbox of `max` messages: each friend of its owner has half of it for himself, each
- * stranger a fifth, groups half of it together; of a small mailbox, ten at least. Strangers and
+ * Shares of a mailbox of `max` messages: each friend of its owner has as much for himself, each
+ * stranger half of it, groups half of it together; of a small mailbox, ten at least. Strangers and
  * groups fill it no further than `max`; friends are let in beyond it, so that nobody can shut them
  * out, up to FRIENDS_FACTOR times `max`.
  */
@@ -24,9 +24,9 @@ export const MAILBOX_FULL: AppendOutcome = { status: "mailbox_full" };
 /** The sender has not, and there is no room: the message may come again. */
 export const MAILBOX_BUSY: AppendOutcome = { status: "mailbox_busy" };
 
-const FRIEND_PART = 2;
-/** By default 2,000: more than a session is pushed without a receipt (1,024). */
-const STRANGER_PART = 5;
+const FRIEND_PART = 1;
+/** By default 5,000: a fast sender is far ahead of a recipient who reads slowly (1,024 at a time). */
+const STRANGER_PART = 2;
 const GROUP_PART = 2;
 const LEAST_SHARE = 10;
 const FRIENDS_FACTOR = 4;

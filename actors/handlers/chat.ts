@@ -23,7 +23,7 @@ import { WORKER_SPAN } from "../runtime/lane.ts";
 import type { Turn } from "../runtime/mailbox.ts";
 import { targetKey } from "../sessions/sent_chats.ts";
 import type { Session } from "../sessions/session.ts";
-import { MAX_OWN_ROWS } from "../store/store_client.ts";
+import { MAX_OWN_ROWS, rowsOf } from "../store/store_client.ts";
 import { entry, type Handler, type Host, type Requests } from "./types.ts";
 
 /** Longest wait for a user's quota that its session keeps to itself, ms. */
@@ -242,7 +242,7 @@ function submit(session: Session, draft: Draft, prev: string, key: number, host:
   let urgent = session.v === 2;
   let pushed: ReadonlySet<number> | number | undefined;
   const group = groupid === 0 ? undefined : host.groups.peek(groupid);
-  const cost = 1 + (group?.members.length ?? 0);
+  const cost = rowsOf(group?.members.length ?? 0);
   if (draft.at !== undefined) {
     // Most are stored already: pushed again under an id that is void, they would hold up what others
     // write to the same people, and v1 clients would show them twice. One that is not goes out after

@@ -35,6 +35,15 @@ const MAX_HELD_RECEIPTS = 512;
  */
 export const MAX_OWN_ROWS = 2_000;
 
+/** Groups of more members have one row a message, whose members are not free either. */
+const LARGE_GROUP = 64;
+const MEMBERS_PER_ROW = 25;
+
+/** Rows that a message to a group of so many members may become, or what it costs as much as. */
+export function rowsOf(members: number): number {
+  return members <= LARGE_GROUP ? 1 + members : 2 + Math.ceil(members / MEMBERS_PER_ROW);
+}
+
 /** Who sends: told apart by identity. */
 export interface Sender {
   /** Rows of it on their way to a commit. */

@@ -204,8 +204,8 @@ export const FLAGS = [
     name: "max-pending",
     value: "N",
     fallback: "10000",
-    help: "messages that wait for one user: a fifth of one stranger, half of one friend, half " +
-      "of groups, whose messages then only reach his history; 0: no limit",
+    help: "messages that wait for one user: half of one stranger, half of groups, whose messages " +
+      "then only reach his history; each friend has as much for himself; 0: no limit",
   },
   {
     name: "max-group",

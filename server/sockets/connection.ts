@@ -40,9 +40,6 @@ export interface ConnectionLimits extends PaceLimits {
   readonly maxFrameBytes: number;
 }
 
-/** Largest frame of a client that has not logged in, bytes: what logs in is a tenth of that. */
-const MAX_STRANGER_FRAME = 16 * 1_024;
-
 /** What a connection needs of a socket. */
 export type Socket = Pick<Deno.Conn, "read" | "write"> & ClosableSocket;
 
@@ -101,7 +98,7 @@ export class Connection {
       if (this.#ending.begun) return;
       this.#pace.took(end - start);
       events.onFrame(this, bytes, start, end);
-    }, Math.min(limits.maxFrameBytes, MAX_STRANGER_FRAME));
+    }, limits.maxFrameBytes);
   }
 
   /** What the session has reached; undefined until it says so. */
@@ -116,7 +113,6 @@ export class Connection {
     if ((before === 0) === (this.user === 0)) return;
     // Who has been in once is no stranger any more: what he sent before his LOGOUT is in hand.
     this.#pace.isKnown = true;
-    this.#splitter.maxBytes = this.#limits.maxFrameBytes;
     this.#events.onUser?.(this);
   }
 
@@ -279,8 +275,7 @@ export class Connection {
     const error = this.#splitter.feed(bytes);
     if (error === undefined) return;
     if (error === "too_large") {
-      const most = this.#splitter.maxBytes / 1_024;
-      const largest = `a frame over ${most} KiB${this.#pace.isKnown ? "" : " before a login"}`;
+      const largest = `a frame over ${this.#limits.maxFrameBytes / 1_024} KiB`;
       this.bye("TOO_LARGE", largest, "protocol_error");
     } else {
       this.#events.onGarbage?.(this, bytes);

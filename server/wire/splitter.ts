@@ -30,8 +30,7 @@ const KEEP_CARRY_BYTES = 4_096;
 /** Cuts one connection's stream. */
 export class FrameSplitter {
   readonly #sink: (bytes: Uint8Array, start: number, end: number) => void;
-  /** Largest object, braces included; may grow while the stream goes on. */
-  maxBytes: number;
+  readonly #maxBytes: number;
   #depth = 0;
   #inString = false;
   #escaped = false;
@@ -49,7 +48,7 @@ export class FrameSplitter {
     maxBytes = MAX_FRAME_BYTES,
   ) {
     this.#sink = sink;
-    this.maxBytes = maxBytes;
+    this.#maxBytes = maxBytes;
   }
 
   /** Bytes held of an unfinished object. */
@@ -119,7 +118,7 @@ export class FrameSplitter {
 
   #emit(chunk: Uint8Array, start: number, end: number): boolean {
     if (this.#carried === 0) {
-      if (end - start > this.maxBytes) return false;
+      if (end - start > this.#maxBytes) return false;
       this.#sink(chunk, start, end);
       return true;
     }
@@ -134,12 +133,12 @@ export class FrameSplitter {
 
   #keep(chunk: Uint8Array, start: number): boolean {
     const needed = this.#carried + chunk.length - start;
-    if (needed > this.maxBytes) return false;
+    if (needed > this.#maxBytes) return false;
     let carry = this.#carry;
     if (carry === undefined || carry.length < needed) {
       let size = carry?.length ?? FIRST_CARRY_BYTES;
       while (size < needed) size *= 2;
-      const larger = new Uint8Array(Math.min(size, Math.max(this.maxBytes, needed)));
+      const larger = new Uint8Array(Math.min(size, Math.max(this.#maxBytes, needed)));
       if (carry !== undefined) larger.set(carry.subarray(0, this.#carried));
       this.#carry = carry = larger;
     }

@@ -177,6 +177,8 @@ for (const nodeCount of [2, 3]) {
       await using receiver = await cluster.connect(1);
       await sender.enter(fresh("many"));
       const to = await receiver.enter(fresh("much"));
+      // Of a stranger not so much may wait for one who reads slowly.
+      await receiver.ask({ msgid: MSGID.ADD_FRIEND, friendid: sender.id });
       const got: unknown[] = [];
       const WINDOW = 500;
       const send = async () => {

@@ -131,19 +131,31 @@ Deno.test("--max-rate-kib: who sends more is read more slowly, and loses nothing
   assert(served < 1_000, `${served} ms`);
 });
 
-Deno.test("before a login frames are small and few bytes are in hand; a login makes both larger", async () => {
-  await using server = await start();
-  await using stranger = await server.connect();
-  await stranger.sendText(JSON.stringify({ msgid: MSGID.PING, pad: "x".repeat(20_000) }));
-  const bye = await stranger.expectBye();
-  assertEquals(bye.errno, 8);
-  assertMatch(String(bye.errmsg), /before a login/);
-
-  await using alice = await server.connect();
+Deno.test("strangers of one address who send much are read slowly; others log in and are served", async () => {
+  await using server = await TestServer.start({ flags: [...BALANCED] });
+  await using alice = await server.connect(2, "192.0.2.1");
   const a = await alice.enter("alice");
-  await alice.chat(a, "x".repeat(16_000), "c");
-  await alice.sendText(JSON.stringify({ msgid: MSGID.PING, pad: "x".repeat(60_000) }));
-  await alice.expect(MSGID.PONG);
+  const frame = JSON.stringify({ msgid: MSGID.PING, pad: "x".repeat(60_000) }) + "\n";
+  const strangers = await Promise.all(
+    Array.from({ length: 20 }, () => server.connect(2, "198.51.100.7")),
+  );
+  const began = performance.now();
+  const sent = strangers.map((one) => one.sendText(frame.repeat(10)).catch(() => {}));
+  let slowest = 0;
+  for (let i = 0; i < 20; i++) {
+    const at = performance.now();
+    await alice.chat(a, "to myself");
+    slowest = Math.max(slowest, performance.now() - at);
+  }
+  await using bob = await server.connect(2, "192.0.2.2");
+  await bob.enter("bob");
+  const took = performance.now() - began;
+  const answered = strangers.reduce((sum, one) => sum + one.takeAll(MSGID.PONG).length, 0);
+
+  assert(slowest < 1_000 && took < 5_000, `${slowest} ms, ${took} ms`);
+  assert(answered * 60_000 < (2 + took / 500) * 700_000, `${answered} frames in ${took} ms`);
+  for (const one of strangers) await one[Symbol.asyncDispose]();
+  await Promise.all(sent);
 });
 
 Deno.test("--login-seconds: who sends a byte at a time and never logs in is closed, others are served", async () => {

@@ -200,6 +200,42 @@ export const CASES: Record<string, (store: StorePort) => Promise<void>> = {
     assertEquals((await store.group(second))?.size, 1);
   },
 
+  async "a message of a large group waits for each member until it is received"(store) {
+    const ann = await newUser(store);
+    const others = await Promise.all(Array.from({ length: 70 }, () => newUser(store)));
+    const [bob = 0, eve = 0, zoe = 0, ...rest] = others;
+    const groupid = await newGroup(store, ann, ...others);
+    const all = others.toSorted((a, b) => a - b);
+    const [one, two, three] = [1, 2, 3].map(() => text({ from: ann, groupid }));
+    assert(one !== undefined && two !== undefined && three !== undefined);
+
+    assertEquals(await send(store, one), [stored(...all)]);
+    const outcomes = await store.commit(
+      [{ message: two, confirmed: [bob] }, { message: three, confirmed: others }],
+      [{ user: eve, mid: two.mid }, { user: eve, mid: one.mid }, { user: eve, mid: one.mid }],
+    );
+    assertEquals(outcomes, [stored(...all.filter((id) => id !== bob && id !== eve)), stored()]);
+
+    const waits = async (user: UserId, after: Mid = "", limit = 9) =>
+      mids(await store.pending(user, after, limit));
+    assertEquals([await waits(bob), await waits(eve)], [[one.mid], []]);
+    assertEquals(await waits(zoe), [one.mid, two.mid]);
+    assertEquals(await waits(zoe, "", 1), [one.mid]);
+    assertEquals(await waits(zoe, one.mid), [two.mid]);
+    assertEquals(await waits(ann), []);
+    const direct = text({ from: eve, toid: zoe });
+    await send(store, direct);
+    assertEquals(await waits(zoe), [one.mid, two.mid, direct.mid].sort());
+
+    // A retry of what is stored: who has yet to receive it.
+    const again = await store.commit([{ message: one, confirmed: [bob] }], []);
+    assertEquals(again, [stored(...all.filter((id) => id !== bob && id !== eve))]);
+    await store.commit([], [zoe, ...rest].map((user) => ({ user, mid: one.mid })));
+    await store.commit([], [zoe, ...rest].map((user) => ({ user, mid: two.mid })));
+    assertEquals([await waits(bob), await waits(zoe)], [[], [direct.mid]]);
+    assertEquals(mids((await store.historyOf(bob, groupid, "", 9))?.messages ?? []).length, 3);
+  },
+
   async "lists are cut, and say how many there are"(store) {
     const ann = await newUser(store);
     const others = await Promise.all(Array.from({ length: 21 }, () => newUser(store)));

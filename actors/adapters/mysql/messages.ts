@@ -24,6 +24,8 @@ import { MESSAGE } from "./columns.ts";
 import { change, type MysqlLink, type Param, rows, serverErrno } from "./link.ts";
 import { MultiRow } from "./multi.ts";
 import { MysqlMailboxes } from "./mailboxes.ts";
+import { CROWD } from "../crowd.ts";
+import type { MysqlCrowds } from "./crowds.ts";
 import { MysqlKnown } from "./known.ts";
 import { DUPLICATE_KEY, isMember, NO_PARENT } from "./people.ts";
 import { int, message, page, str } from "../rows.ts";
@@ -58,6 +60,11 @@ const BY_CID = new MultiRow(
   ")",
 );
 
+const BY_MID = new MultiRow(
+  `SELECT ${MESSAGE} FROM message m JOIN user u ON u.id = m.sender WHERE m.mid IN (`,
+  1,
+  ")",
+);
 const PENDING = `SELECT ${MESSAGE} FROM offlinemessage o
   STRAIGHT_JOIN message m ON m.mid = o.mid STRAIGHT_JOIN user u ON u.id = m.sender
   WHERE o.userid = ? AND o.mid > ? ORDER BY o.mid LIMIT ?`;
@@ -83,11 +90,13 @@ export class MysqlMessages {
   readonly #link: MysqlLink;
   readonly #known = new MysqlKnown();
   readonly #mailboxes: MysqlMailboxes;
+  readonly #crowds: MysqlCrowds;
   #carefulLeft = 0;
 
   /** @param maxPending Messages that may wait for one user, about; 0: no limit. */
-  constructor(link: MysqlLink, maxPending: number) {
+  constructor(link: MysqlLink, maxPending: number, crowds: MysqlCrowds) {
     this.#link = link;
+    this.#crowds = crowds;
     this.#mailboxes = new MysqlMailboxes(maxPending);
   }
 
@@ -106,8 +115,8 @@ export class MysqlMessages {
       let isCareful = again || this.#carefulLeft > 0;
       for (let repeats = 0;; repeats++) {
         try {
-          return await new Commit(connection, this.#known, this.#mailboxes, isCareful)
-            .run(appends, receipts);
+          const knows = { known: this.#known, mailboxes: this.#mailboxes, crowds: this.#crowds };
+          return await new Commit(connection, knows, isCareful).run(appends, receipts);
         } catch (error) {
           this.#mailboxes.forget();
           const errno = serverErrno(error);
@@ -124,6 +133,15 @@ export class MysqlMessages {
 
   async pending(user: UserId, after: Mid, limit: number): Promise<Message[]> {
     return (await this.#link.rows(PENDING, [user, after, `${limit}`])).map(message);
+  }
+
+  /** What waits for a user in large groups, by `mid`. */
+  async pendingInCrowds(user: UserId, after: Mid, limit: number): Promise<Message[]> {
+    const mids = await this.#crowds.pending(this.#link, user, after, limit);
+    if (mids.length === 0) return [];
+    const first = mids.sort().slice(0, limit);
+    const found = await this.#link.session((connection) => BY_MID.rows(connection, first));
+    return found.map(message).sort((a, b) => a.mid < b.mid ? -1 : 1);
   }
 
   async lastMid(from: UserId, toid: UserId, groupid: GroupId): Promise<Mid> {
@@ -159,24 +177,30 @@ class Commit {
   readonly #connection: Connection;
   readonly #known: MysqlKnown;
   readonly #mailboxes: MysqlMailboxes;
+  readonly #crowds: MysqlCrowds;
   readonly #isCareful: boolean;
   readonly #messages: Param[] = [];
   #messageUnits = 0;
   readonly #pending: Param[] = [];
   readonly #drops: [UserId, Mid][] = [];
+  readonly #crowdMessages: [Mid, GroupId, UserId[]][] = [];
   /** Messages that were stored under their own mid by an earlier attempt, by their place. */
   readonly #own: { at: number; append: Append }[] = [];
 
   /** @param isCareful Look for every cid first; else only for those of refused messages. */
   constructor(
     connection: Connection,
-    known: MysqlKnown,
-    mailboxes: MysqlMailboxes,
+    { known, mailboxes, crowds }: {
+      readonly known: MysqlKnown;
+      readonly mailboxes: MysqlMailboxes;
+      readonly crowds: MysqlCrowds;
+    },
     isCareful: boolean,
   ) {
     this.#connection = connection;
     this.#known = known;
     this.#mailboxes = mailboxes;
+    this.#crowds = crowds;
     this.#isCareful = isCareful;
   }
 
@@ -290,6 +314,17 @@ class Commit {
     this.#messages.push(mid, from, cid, isGroup ? null : toid, isGroup ? groupid : null);
     this.#messages.push(ts, msg, extra);
     const pending: UserId[] = [];
+    const crowd = isGroup ? members.get(groupid) : undefined;
+    if (crowd !== undefined && crowd.size > CROWD) {
+      for (const user of crowd) {
+        if (user !== from && !confirmed.includes(user) && !received?.includes(user)) {
+          pending.push(user);
+        }
+      }
+      pending.sort((a, b) => a - b);
+      if (pending.length > 0) this.#crowdMessages.push([mid, groupid, pending]);
+      return { status: "stored", pending };
+    }
     for (const user of (isGroup ? members.get(groupid) : undefined) ?? [toid]) {
       if (isGroup && user === from) continue;
       if (confirmed.includes(user) || received?.includes(user)) continue;
@@ -305,6 +340,7 @@ class Commit {
   async #write(): Promise<void> {
     await this.#writeMessages();
     await ADD_PENDING.change(this.#connection, this.#pending);
+    await this.#crowds.add(this.#connection, this.#crowdMessages);
     await this.#dropPending(this.#drops);
   }
 
@@ -315,7 +351,9 @@ class Commit {
   }
 
   async #dropPending(pairs: readonly (readonly [UserId, Mid])[]): Promise<void> {
-    if (pairs.length > 0) await change(this.#connection, DROP_PENDING, [JSON.stringify(pairs)]);
+    if (pairs.length === 0) return;
+    await change(this.#connection, DROP_PENDING, [JSON.stringify(pairs)]);
+    await this.#crowds.received(this.#connection, pairs);
   }
 
   async #ownOutcome(
@@ -328,7 +366,9 @@ class Commit {
     const asked = recipients.filter((user) => groupid === 0 || user !== from)
       .flatMap((user) => [user, mid]);
     const found = await STILL_PENDING.rows(this.#connection, asked);
-    return { status: "stored", pending: found.map((row) => int(row, "userid")) };
+    const crowd = groupid === 0 ? undefined : await this.#crowds.usersOf(this.#connection, [mid]);
+    const pending = [...found.map((row) => int(row, "userid")), ...crowd?.get(mid) ?? []];
+    return { status: "stored", pending };
   }
 }
 

@@ -10,6 +10,7 @@ import { type StorePort, StoreUnavailable, type UpkeepPort } from "../../ports.t
 import { loadMigrations, type Migration, migrationsDir } from "../migrate.ts";
 import { MysqlArrivals } from "./arrivals.ts";
 import { Connections } from "./connections.ts";
+import { MysqlCrowds } from "./crowds.ts";
 import { MysqlLink } from "./link.ts";
 import { migrateMysql } from "./migrate.ts";
 import { MysqlMessages } from "./messages.ts";
@@ -87,17 +88,21 @@ class MysqlStore implements StorePort, UpkeepPort {
 
   constructor(link: MysqlLink, maxPending: number) {
     this.#link = link;
-    this.#messages = new MysqlMessages(link, maxPending);
+    const crowds = new MysqlCrowds();
+    this.#messages = new MysqlMessages(link, maxPending, crowds);
     this.#people = new MysqlPeople(link);
     this.#arrivals = new MysqlArrivals(link);
-    this.#upkeep = new MysqlUpkeep(link);
+    this.#upkeep = new MysqlUpkeep(link, crowds);
   }
 
   commit: StorePort["commit"] = (appends, receipts) => this.#messages.commit(appends, receipts);
 
   pending: StorePort["pending"] = async (user, after, limit) => {
     const waiting = after === "" ? await this.#arrivals.waiting(user) : undefined;
-    return waiting?.slice(0, limit) ?? await this.#messages.pending(user, after, limit);
+    const own = waiting?.slice(0, limit) ?? await this.#messages.pending(user, after, limit);
+    const crowd = await this.#messages.pendingInCrowds(user, after, limit);
+    if (crowd.length === 0) return own;
+    return [...own, ...crowd].sort((a, b) => a.mid < b.mid ? -1 : 1).slice(0, limit);
   };
 
   lastMid: StorePort["lastMid"] = (from, toid, groupid) =>

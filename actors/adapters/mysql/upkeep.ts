@@ -1,7 +1,10 @@
 /** What upkeep asks of MySQL: a probe, a message's path, what waits, and removing old messages. */
 
+import type { Connection } from "mysql2/promise";
 import type { MessageTrace, Mid, Pruned, UserId } from "../../ports.ts";
+import type { MysqlCrowds } from "./crowds.ts";
 import { change, type MysqlLink, rows } from "./link.ts";
+import { MultiRow } from "./multi.ts";
 import { int, message, str } from "../rows.ts";
 import { NOTHING_PRUNED, PROBE } from "../upkeep_sql.ts";
 
@@ -20,11 +23,15 @@ const WAITED_FOR = `SELECT o.mid FROM message m
       STRAIGHT_JOIN groupuser g ON g.groupid = m.groupid WHERE m.mid BETWEEN ? AND ?) r
     STRAIGHT_JOIN offlinemessage o ON o.userid = r.userid AND o.mid BETWEEN ? AND ?`;
 
+const ALIVE = new MultiRow("SELECT id FROM user WHERE password <> '' AND id IN (", 1, ") LIMIT 1");
+
 export class MysqlUpkeep {
   readonly #link: MysqlLink;
+  readonly #crowds: MysqlCrowds;
 
-  constructor(link: MysqlLink) {
+  constructor(link: MysqlLink, crowds: MysqlCrowds) {
     this.#link = link;
+    this.#crowds = crowds;
   }
 
   /** In one transaction: another node's probe must not come between. */
@@ -45,13 +52,16 @@ export class MysqlUpkeep {
     return this.#link.session(async (connection) => {
       const [row] = await rows(connection, MESSAGE, [mid]);
       if (row === undefined) return undefined;
-      const pending = await rows(connection, PENDING_FOR, [mid, mid]);
-      return { message: message(row), pending: pending.map((r) => int(r, "userid")) };
+      const own = await rows(connection, PENDING_FOR, [mid, mid]);
+      const crowd = (await this.#crowds.usersOf(connection, [mid])).get(mid) ?? [];
+      const pending = [...own.map((r) => int(r, "userid")), ...crowd];
+      return { message: message(row), pending };
     });
   }
 
-  waiting(user: UserId): Promise<number> {
-    return this.#link.session(async (connection) => {
+  async waiting(user: UserId): Promise<number> {
+    const crowd = await this.#crowds.pending(this.#link, user, "", Number.MAX_SAFE_INTEGER);
+    return crowd.length + await this.#link.session(async (connection) => {
       const count = "SELECT COUNT(*) AS count FROM offlinemessage WHERE userid = ?";
       const [row] = await rows(connection, count, [user]);
       return row === undefined ? 0 : int(row, "count");
@@ -73,12 +83,21 @@ export class MysqlUpkeep {
       const range = [first, last];
       const waited = await rows(connection, WAITED_FOR, [...range, ...range, ...range]);
       const waiting = new Set(waited.map((row) => str(row, "mid")));
+      for (const [mid, users] of await this.#crowds.usersOf(connection, mids)) {
+        // Of deleted accounts nobody will ever receive it.
+        if (await isAnybody(connection, users)) waiting.add(mid);
+      }
       const gone = mids.filter((mid) => !waiting.has(mid));
       if (gone.length > 0) {
         const marks = gone.map(() => "?").join(",");
+        await change(connection, `DELETE FROM crowdmessage WHERE mid IN (${marks})`, gone);
         await change(connection, `DELETE FROM message WHERE mid IN (${marks})`, gone);
       }
       return { removed: gone.length, last: mids.length < limit ? "" : last };
     });
   }
+}
+
+async function isAnybody(connection: Connection, users: readonly UserId[]): Promise<boolean> {
+  return (await ALIVE.rows(connection, users)).length > 0;
 }

@@ -18,6 +18,8 @@ import type {
 } from "../../ports.ts";
 import { AFTER_ALL_MIDS, NO_SUCH_TARGET, NOT_PERMITTED, receivedHere } from "../batch.ts";
 import { int, message, page, str } from "../rows.ts";
+import { CROWD } from "../crowd.ts";
+import type { SqliteCrowds } from "./crowds.ts";
 import type { SqliteMailboxes } from "./mailboxes.ts";
 import type { SqlitePeople } from "./people.ts";
 import type { Transaction } from "./transaction.ts";
@@ -30,6 +32,7 @@ export class SqliteMessages {
   readonly #people: SqlitePeople;
   readonly #transaction: Transaction;
   readonly #mailboxes: SqliteMailboxes;
+  readonly #crowds: SqliteCrowds;
   readonly #sql;
 
   constructor(
@@ -37,9 +40,11 @@ export class SqliteMessages {
     people: SqlitePeople,
     transaction: Transaction,
     mailboxes: SqliteMailboxes,
+    crowds: SqliteCrowds,
   ) {
     this.#people = people;
     this.#mailboxes = mailboxes;
+    this.#crowds = crowds;
     this.#transaction = transaction;
     this.#sql = prepare(db);
   }
@@ -48,23 +53,30 @@ export class SqliteMessages {
     if (appends.length === 0 && receipts.length === 0) return [];
     try {
       return this.#transaction(() => {
-        if (this.#people.refresh()) this.#mailboxes.forget();
+        if (this.#people.refresh()) this.#forget();
         const received = receivedHere(appends, receipts);
         const outcomes = appends.map(({ message, confirmed }) =>
           this.#append(message, confirmed, received?.get(message.mid))
         );
         for (const { user, mid } of receipts) this.#drop(user, mid);
+        this.#crowds.flush();
         return outcomes;
       });
     } catch (error) {
-      this.#mailboxes.forget();
+      this.#forget();
       throw error;
     }
+  }
+
+  #forget(): void {
+    this.#mailboxes.forget();
+    this.#crowds.forget();
   }
 
   #drop(user: UserId, mid: Mid): void {
     const row = this.#sql.dropPending.get(user, mid);
     if (row !== undefined) this.#mailboxes.dropped(user, int(row, "sender"));
+    else this.#crowds.received(user, mid);
   }
 
   /** @param received Recipients with a receipt in the same batch. */
@@ -89,6 +101,9 @@ export class SqliteMessages {
       if (first.mid !== mid) return first;
       for (const user of confirmed) this.#drop(user, mid);
     }
+    if (members !== undefined && members.size > CROWD) {
+      return { status: "stored", pending: this.#inCrowd(message, members, isReceived, isNew) };
+    }
     const pending: UserId[] = [];
     const recipients = groupid === 0 ? [toid] : members ?? [];
     for (const user of recipients) {
@@ -99,10 +114,31 @@ export class SqliteMessages {
         const sender = groupid === 0 ? from : 0;
         this.#sql.addPending.run(user, mid, sender);
         this.#mailboxes.added(user, sender);
-      } else if (this.#sql.isPending.get(user, mid) === undefined) continue;
+      } else if (!this.#isPending(user, mid)) continue;
       pending.push(user);
     }
     return { status: "stored", pending };
+  }
+
+  /** Members of a large group that have yet to receive a message. */
+  #inCrowd(
+    { mid, from, groupid }: Message,
+    members: ReadonlySet<UserId>,
+    isReceived: (user: UserId) => boolean,
+    isNew: boolean,
+  ): UserId[] {
+    const pending: UserId[] = [];
+    for (const user of members) {
+      if (user === from || isReceived(user)) continue;
+      if (isNew || this.#isPending(user, mid)) pending.push(user);
+    }
+    pending.sort((a, b) => a - b);
+    if (isNew) this.#crowds.add(mid, groupid, pending);
+    return pending;
+  }
+
+  #isPending(user: UserId, mid: Mid): boolean {
+    return this.#sql.isPending.get(user, mid) !== undefined || this.#crowds.isPending(user, mid);
   }
 
   /** False when its mid or its (sender, cid) is there already. */
@@ -135,7 +171,14 @@ export class SqliteMessages {
   }
 
   pending(user: UserId, after: Mid, limit: number): Message[] {
-    return this.#sql.pending.all(user, after, limit).map(message);
+    const own = this.#sql.pending.all(user, after, limit).map(message);
+    const mids = this.#crowds.pending(user, after, limit);
+    if (mids.length === 0) return own;
+    const crowd = mids.flatMap((mid) => {
+      const row = this.#sql.byMid.get(mid);
+      return row === undefined ? [] : [message(row)];
+    });
+    return [...own, ...crowd].sort((a, b) => a.mid < b.mid ? -1 : 1).slice(0, limit);
   }
 
   lastMid(from: UserId, toid: UserId, groupid: GroupId): Mid {
@@ -172,6 +215,9 @@ function prepare(db: DatabaseSync) {
     addPending: sql("INSERT INTO offlinemessage (userid, mid, sender) VALUES (?, ?, ?)"),
     isPending: sql("SELECT 1 FROM offlinemessage WHERE userid = ? AND mid = ?"),
     dropPending: sql("DELETE FROM offlinemessage WHERE userid = ? AND mid = ? RETURNING sender"),
+    byMid: sql(
+      `SELECT ${MESSAGE} FROM message m JOIN user u ON u.id = m.sender WHERE m.mid = ?`,
+    ),
     pending: sql(
       `SELECT ${MESSAGE} FROM offlinemessage o CROSS JOIN message m ON m.mid = o.mid
       JOIN user u ON u.id = m.sender WHERE o.userid = ? AND o.mid > ? ORDER BY o.mid LIMIT ?`,

@@ -16,6 +16,7 @@ import {
   migrationsDir,
   SchemaMismatch,
 } from "../migrate.ts";
+import { SqliteCrowds } from "./crowds.ts";
 import { SqliteMailboxes } from "./mailboxes.ts";
 import { SqliteMessages } from "./messages.ts";
 import { SqlitePeople } from "./people.ts";
@@ -117,9 +118,10 @@ class SqliteStore implements StorePort, UpkeepPort {
     this.#db = db;
     const transaction = transactionOn(db);
     this.#people = new SqlitePeople(db, transaction);
-    this.#upkeep = new SqliteUpkeep(db, transaction);
+    const crowds = new SqliteCrowds(db);
+    this.#upkeep = new SqliteUpkeep(db, transaction, crowds);
     const mailboxes = new SqliteMailboxes(db, maxPending);
-    this.#messages = new SqliteMessages(db, this.#people, transaction, mailboxes);
+    this.#messages = new SqliteMessages(db, this.#people, transaction, mailboxes, crowds);
   }
 
   commit: StorePort["commit"] = (appends, receipts) =>

@@ -2,6 +2,8 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import type { MessageTrace, Mid, Pruned, UserId } from "../../ports.ts";
+import { decodeUsers } from "../crowd.ts";
+import type { SqliteCrowds } from "./crowds.ts";
 import { int, message, str } from "../rows.ts";
 import type { Transaction } from "./transaction.ts";
 import { NOTHING_PRUNED, PROBE } from "../upkeep_sql.ts";
@@ -9,9 +11,11 @@ import { NOTHING_PRUNED, PROBE } from "../upkeep_sql.ts";
 export class SqliteUpkeep {
   readonly #sql;
   readonly #transaction: Transaction;
+  readonly #crowds: SqliteCrowds;
 
-  constructor(db: DatabaseSync, transaction: Transaction) {
+  constructor(db: DatabaseSync, transaction: Transaction, crowds: SqliteCrowds) {
     this.#transaction = transaction;
+    this.#crowds = crowds;
     this.#sql = prepare(db);
   }
 
@@ -26,13 +30,14 @@ export class SqliteUpkeep {
   trace(mid: Mid): MessageTrace | undefined {
     const row = this.#sql.message.get(mid);
     if (row === undefined) return undefined;
-    const pending = this.#sql.pendingFor.all(mid, mid).map((r) => int(r, "userid"));
-    return { message: message(row), pending };
+    const own = this.#sql.pendingFor.all(mid, mid).map((r) => int(r, "userid"));
+    return { message: message(row), pending: [...own, ...this.#crowds.usersOf(mid)] };
   }
 
   waiting(user: UserId): number {
     const row = this.#sql.waiting.get(user);
-    return row === undefined ? 0 : int(row, "count");
+    const own = row === undefined ? 0 : int(row, "count");
+    return own + this.#crowds.pending(user, "", Number.MAX_SAFE_INTEGER).length;
   }
 
   prune(after: Mid, before: Mid, limit: number): Pruned {
@@ -44,7 +49,14 @@ export class SqliteUpkeep {
       const waiting = new Set(
         this.#sql.waitedFor.all(first, last, first, last, first, last).map((r) => str(r, "mid")),
       );
+      for (const row of this.#sql.crowds.all(first, last)) {
+        const users = JSON.stringify(decodeUsers(str(row, "users")));
+        // Of deleted accounts nobody will ever receive it.
+        if (this.#sql.anybody.get(users) !== undefined) waiting.add(str(row, "mid"));
+      }
       const gone = mids.filter((mid) => !waiting.has(mid));
+      for (const mid of gone) this.#sql.removeCrowd.run(mid);
+      if (gone.length > 0) this.#crowds.forget();
       if (gone.length > 0) this.#sql.remove.run(JSON.stringify(gone));
       return { removed: gone.length, last: mids.length < limit ? "" : last };
     });
@@ -80,6 +92,11 @@ function prepare(db: DatabaseSync) {
            CROSS JOIN groupuser g ON g.groupid = m.groupid WHERE m.mid BETWEEN ? AND ?) r
          CROSS JOIN offlinemessage o ON o.userid = r.userid AND o.mid BETWEEN ? AND ?`,
     ),
+    crowds: sql("SELECT mid, users FROM crowdmessage WHERE mid BETWEEN ? AND ?"),
+    anybody: sql(
+      `SELECT 1 FROM json_each(?) j JOIN user u ON u.id = j.value WHERE u.password <> '' LIMIT 1`,
+    ),
+    removeCrowd: sql("DELETE FROM crowdmessage WHERE mid = ?"),
     remove: sql("DELETE FROM message WHERE mid IN (SELECT value FROM json_each(?))"),
   };
 }
