@@ -1,5 +1,6 @@
 /**
- * How much somebody may do a minute: a bucket for each that holds a minute's worth and drains steadily.
+ * How much somebody may do a minute: a bucket for each that holds a minute's worth, or less, and drains
+ * steadily.
  * Bounded: when many are remembered the one used least recently is forgotten, and may begin anew.
  */
 
@@ -12,13 +13,18 @@ const MAX_REMEMBERED = 100_000;
 export class MinuteBuckets<K> {
   readonly #clock: Pick<Clock, "now">;
   readonly #perMinute: number;
+  readonly #holdsMs: number;
   /** When each bucket is empty again, ms of the clock. */
   readonly #emptyAt = new Map<K, number>();
 
-  /** @param perMinute What one may do; 0: whatever he likes. */
-  constructor(clock: Pick<Clock, "now">, perMinute: number) {
+  /**
+   * @param perMinute What one may do; 0: whatever he likes.
+   * @param holdsMs How much of it at once: what drains in this time, ms. @default all of it
+   */
+  constructor(clock: Pick<Clock, "now">, perMinute: number, holdsMs = MINUTE_MS) {
     this.#clock = clock;
     this.#perMinute = perMinute;
+    this.#holdsMs = holdsMs;
   }
 
   /** How long until there is room for something of this cost, ms; 0 when there is. */
@@ -26,8 +32,8 @@ export class MinuteBuckets<K> {
     if (this.#perMinute === 0) return 0;
     const now = this.#clock.now();
     const emptyAt = Math.max(now, this.#emptyAt.get(key) ?? 0);
-    const room = Math.min(cost, this.#perMinute); // what is larger than the bucket needs it empty
-    return Math.max(0, Math.ceil(emptyAt + this.#ms(room) - (now + MINUTE_MS)));
+    const needsMs = Math.min(this.#ms(cost), this.#holdsMs); // what is larger needs it empty
+    return Math.max(0, Math.ceil(emptyAt + needsMs - (now + this.#holdsMs)));
   }
 
   /** It is done. */

@@ -136,7 +136,9 @@ function chat(session: Session, draft: Draft, host: Host): Turn {
     throw new ChatError("TRY_LATER", "the store is behind, try again later");
   }
   if (session.rowsInStore >= MAX_OWN_ROWS) return whenOwnRoom(session, draft, host);
-  const waitMs = host.quotas.send(session.user, draft.msg.length);
+  const { groupid, msg } = draft;
+  const recipients = groupid === 0 ? 0 : host.groups.peek(groupid)?.members.length ?? 1;
+  const waitMs = host.quotas.send(session.user, msg.length, recipients);
   if (waitMs > 0) return whenAllowed(session, draft, waitMs, host);
   const key = targetKey(draft.toid, draft.groupid);
   const prev = session.sent.last(key);

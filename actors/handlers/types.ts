@@ -39,6 +39,7 @@ export interface SessionSettings {
   /** Quotas of a user; 0: no limit. */
   readonly messagesPerMinute: number;
   readonly unitsPerMinute: number;
+  readonly deliveriesPerMinute: number;
   /** Resume tokens that a user may have; 0: no limit. */
   readonly maxTokens: number;
   /** Most members of a group, and friends of a user; 0: no limit. */

@@ -164,6 +164,9 @@ export class Session {
     return this.mailbox.length + this.frames.held;
   }
 
+  /** A hint was followed, and no receipt has come since. */
+  #isPatient = false;
+
   // ── deliveries ─────────────────────────────────────────────────────────────────────────────
 
   /** True while pending rows are being read for this session. */
@@ -202,6 +205,17 @@ export class Session {
     if (this.#pulling || this.user === 0 || this.closed) return;
     this.#pulling = true;
     this.#outlet.wantsPull(this);
+  }
+
+  /**
+   * A message for this user lacks a receipt: its push may have been lost. Of a client that has pushes
+   * and confirms none of them that says nothing, and reading what waits for it, again and again, would
+   * cost others: it is read once until a receipt comes.
+   */
+  hinted(): void {
+    if (this.#stalled || (this.#window.size > 0 && this.#isPatient)) return;
+    this.#isPatient = true;
+    this.pull();
   }
 
   /**
@@ -304,12 +318,14 @@ export class Session {
 
   /** RECV_ACK of a v2 client. */
   receipt(mid: Mid): void {
+    this.#isPatient = false;
     this.#window.receipt(this.user, mid, this.#pulling);
     this.#resume();
   }
 
   /** The socket has taken every push up to `number`: for v1 that is a receipt. */
   written(number: number): void {
+    this.#isPatient = false;
     this.#window.written(this.user, number, this.#pulling);
     this.#resume();
   }

@@ -273,7 +273,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       case "bus":
         return this.#receiveBus(m);
       case "hint":
-        for (const user of m.users) this.#sessions.ofUser(user)?.pull();
+        for (const user of m.users) this.#sessions.ofUser(user)?.hinted();
         return;
       case "evict": {
         const session = this.#sessions.get(m.conn);

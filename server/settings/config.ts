@@ -66,6 +66,7 @@ export interface Limits {
   readonly bytesPerSecond: number;
   readonly messagesPerMinute: number;
   readonly unitsPerMinute: number;
+  readonly deliveriesPerMinute: number;
   readonly frameBytes: number;
   readonly unfinished: number;
   readonly registrationsPerMinute: number;
@@ -212,6 +213,7 @@ function limits(
     bytesPerSecond: count("max-rate-kib") * 1_024,
     messagesPerMinute: count("max-messages"),
     unitsPerMinute: count("max-message-kib") * 1_024,
+    deliveriesPerMinute: count("max-deliveries"),
     frameBytes: integer(text("max-frame-kib"), "max-frame-kib", LEAST_FRAME_KIB, MOST_FRAME_KIB) *
       1_024,
     unfinished: integer(text("max-unfinished"), "max-unfinished", 1, MAX_FRAMES / 2),

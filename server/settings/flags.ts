@@ -201,6 +201,14 @@ export const FLAGS = [
     help: "length of a user's messages a minute, in Ki letters; 0: no limit",
   },
   {
+    name: "max-deliveries",
+    value: "N",
+    fallback: "1200000",
+    help:
+      "recipients a minute of one user's messages to groups, two seconds' worth at once; then " +
+      "the sender waits; 0: no limit",
+  },
+  {
     name: "max-pending",
     value: "N",
     fallback: "10000",

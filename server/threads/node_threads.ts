@@ -161,6 +161,7 @@ function sessionOptions(
     maxFriends: limits.friends,
     messagesPerMinute: limits.messagesPerMinute,
     unitsPerMinute: limits.unitsPerMinute,
+    deliveriesPerMinute: limits.deliveriesPerMinute,
     maxTokens: limits.tokens,
     maxGroups: limits.groups,
     windowUnits: Math.min(MAX_UNRECEIPTED_UNITS, limits.queuedBytes / 4),

@@ -67,6 +67,7 @@ function hostOptions(): HostOptions {
       maxFriends: 0,
       messagesPerMinute: 0,
       unitsPerMinute: 0,
+      deliveriesPerMinute: 0,
       maxTokens: 0,
       maxGroups: 0,
     },

@@ -249,6 +249,7 @@ function sessionOptions(): SessionWorkerOptions {
       maxFriends: 100,
       messagesPerMinute: 0,
       unitsPerMinute: 0,
+      deliveriesPerMinute: 0,
       maxTokens: 20,
       maxGroups: 100,
     },

@@ -67,6 +67,7 @@ const PROOFS: Record<(typeof FLAGS)[number]["name"], Proof> = {
   "max-queued-kib": limits("--max-queued-kib: who asks and does not read"),
   "max-store-queue": limits("--max-store-queue: while the store cannot keep up"),
   "max-messages": limits("--max-messages and --max-message-kib"),
+  "max-deliveries": limits("--max-deliveries: who writes to a group"),
   "max-message-kib": limits("--max-messages and --max-message-kib"),
   "max-pending": limits("--max-pending: a full mailbox refuses"),
   "max-group": limits("--max-group and --max-friends"),

@@ -431,6 +431,27 @@ Deno.test("--max-messages and --max-message-kib: who sends more waits, or is tol
   }
 });
 
+Deno.test("--max-deliveries: who writes to a group pays by its members, and waits; others do not", async () => {
+  await using server = await start("--max-deliveries", "60"); // 2 at once, one a second
+  await using alice = await server.connect();
+  await using bob = await server.connect();
+  const a = await alice.enter("alice");
+  await bob.enter("bob");
+  const { groupid } = await alice.ask({ msgid: MSGID.CREATE_GROUP, groupname: "ours" });
+  await bob.ask({ msgid: MSGID.JOIN_GROUP, groupid });
+  const began = performance.now();
+  for (const cid of ["1", "2"]) {
+    await alice.send({ msgid: MSGID.GROUP_CHAT, groupid, cid, msg: "x" });
+  }
+  await alice.expect(MSGID.CHAT_ACK, (m) => m.cid === "1");
+  await bob.chat(a, "meanwhile");
+  const meanwhile = performance.now() - began;
+  await alice.expect(MSGID.CHAT_ACK, (m) => m.cid === "2");
+
+  const took = performance.now() - began;
+  assert(took > 900 && meanwhile < took, `${took} ms, ${meanwhile} ms`);
+});
+
 Deno.test("a user who resumes again and again is told to wait; others are let in", async () => {
   await using server = await start();
   await using alice = await server.connect();

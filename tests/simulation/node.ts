@@ -280,6 +280,7 @@ export class SimNode implements Owner {
         maxFriends: 0,
         messagesPerMinute: 0,
         unitsPerMinute: 0,
+        deliveriesPerMinute: 0,
         maxTokens: 0,
         maxGroups: 0,
         windowUnits: settings.windowUnits,
