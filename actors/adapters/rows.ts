@@ -1,10 +1,11 @@
 /**
- * What both databases' adapters share: rows of the driver into rows of the port, checked, and the
- * key that makes names unique. No SQL and no driver.
+ * What both databases' adapters share: rows of the driver into rows of the port, checked. No SQL and
+ * no driver.
  *
  * A column of another type than expected is a broken schema: reading it throws, it is never cast.
  */
 
+import { foldedName } from "./name_key.ts";
 import type { GroupRow, MemberRow, Message, PersonRow, UserId, UserRow } from "../ports.ts";
 
 /** A row as either driver gives it. */
@@ -37,6 +38,16 @@ function role(row: Row, column: string): "creator" | "normal" {
   const value = str(row, column);
   if (value === "creator" || value === "normal") return value;
   throw new TypeError(`column ${column} holds "${value}", not a role`);
+}
+
+/** The row that bears this name, whatever its case, among those that look like it. */
+export function named(
+  found: readonly Row[],
+  column: "name" | "groupname",
+  name: string,
+): Row | undefined {
+  const folded = foldedName(name);
+  return found.find((row) => foldedName(str(row, column)) === folded);
 }
 
 /** A person from columns id, name. */
@@ -94,12 +105,4 @@ export function page(rows: readonly Row[], limit: number): { messages: Message[]
   const more = rows.length > limit;
   const messages = (more ? rows.slice(0, limit) : rows).map(message);
   return { messages: messages.reverse(), more };
-}
-
-/**
- * The key under which a name is unique: two names with one key differ by case at most.
- * Lower, upper, lower: "ß", "ẞ" and "SS", or "σ" and "ς", fold to the same only that way.
- */
-export function nameKey(name: string): string {
-  return name.normalize("NFC").toLowerCase().toUpperCase().toLowerCase().normalize("NFC");
 }

@@ -40,7 +40,9 @@ const createGroup: Handler<CreateGroup> = async (session, m, host) => {
   const { maxGroups } = host.settings;
   const id = await host.store.call("createGroup", user, m.groupname, m.groupdesc, maxGroups);
   if (id === "too_many") throw tooMany(maxGroups);
-  if (id === undefined) throw new ChatError("NAME_TAKEN", "a group of this name exists");
+  if (id === undefined) {
+    throw new ChatError("NAME_TAKEN", "a group of this name, or one that looks like it, exists");
+  }
   if (session.v === 1) return;
   const users = [{ id: user, name, role: "creator" }] as const;
   const row = { id, groupname: m.groupname, groupdesc: m.groupdesc, size: 1, users };

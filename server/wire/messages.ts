@@ -14,6 +14,7 @@ import {
   MAX_TEXT_UNITS,
   MID_LENGTH,
 } from "./limits.ts";
+import { wrongName } from "./names.ts";
 
 /** msgid of every message; numbers are wire contract: append only, never reuse. */
 export const MSGID = {
@@ -92,6 +93,9 @@ export const Name = knownName
     "has control or invisible characters",
   ).refine((s) => s.trim() === s && !/^\p{M}/u.test(s), {
     error: "begins or ends with a space, or begins with a combining mark",
+  }).superRefine((s, context) => {
+    const wrong = wrongName(s);
+    if (wrong !== undefined) context.addIssue({ code: "custom", message: wrong });
   });
 const name = Name;
 /** A client's name of the device that it runs on: a resume token is good on that device only. */

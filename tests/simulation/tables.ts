@@ -26,7 +26,7 @@ import {
   type UserId,
   type UserRow,
 } from "../../actors/ports.ts";
-import { nameKey } from "../../actors/adapters/rows.ts";
+import { foldedName, nameKey } from "../../actors/adapters/name_key.ts";
 
 /** Takes one change back. */
 export type Undo = () => void;
@@ -184,7 +184,8 @@ export class Tables {
   }
 
   userByName(name: string): UserRow | undefined {
-    return this.#users.get(this.#names.get(nameKey(name)) ?? 0);
+    const row = this.#users.get(this.#names.get(nameKey(name)) ?? 0);
+    return row !== undefined && foldedName(row.name) === foldedName(name) ? row : undefined;
   }
 
   setHash(id: UserId, hash: string, expected?: string): void {

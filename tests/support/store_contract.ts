@@ -115,6 +115,34 @@ export const CASES: Record<string, (store: StorePort) => Promise<void>> = {
     assertEquals((await store.userById(id))?.hash, "new");
   },
 
+  async "of names that look alike one is taken, for users and for groups"(store) {
+    const tail = freshName("x");
+    const user = await newUser(store);
+    for (
+      const [first, ...others] of [
+        ["alice", "аlice", "ɑlice", "ａｌｉｃｅ", "ALICE"],
+        ["fin", "ﬁn", "FIN"],
+        ["a b", "a  b", "a\u3000b", "A\u00a0B"],
+        ["bob0", "b0b0", "bobO"],
+        ["modern", "modem"],
+        ["Ольга", "ОЛЬГА"],
+      ]
+    ) {
+      const id = await store.register(first + tail, "hash");
+      assert(id !== undefined);
+      assert(typeof await store.createGroup(user, first + tail, "") === "number");
+      for (const other of others) {
+        assertEquals(await store.register(other + tail, "hash"), undefined, other);
+        assertEquals(await store.createGroup(user, other + tail, ""), undefined, other);
+      }
+      assertEquals((await store.userByName(first + tail))?.id, id);
+    }
+    assertEquals(await store.userByName("аlice" + tail), undefined);
+    assert(await store.register("Zoe" + tail, "hash"));
+    assert(await store.register("Zoë" + tail, "hash"));
+    assert(await store.register("ﷺ".repeat(40) + tail, "hash"));
+  },
+
   async "a friend is listed for the one who added, once"(store) {
     const [ann, bob] = [await newUser(store), await newUser(store)];
     const bobRow = await store.userById(bob);

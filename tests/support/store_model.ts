@@ -3,7 +3,7 @@
  * obvious on purpose; not for use in a node.
  */
 
-import { nameKey } from "../../actors/adapters/rows.ts";
+import { nameKey } from "../../actors/adapters/name_key.ts";
 import {
   type AppendOutcome,
   DELETED_NAME,

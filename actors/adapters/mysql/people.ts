@@ -23,7 +23,8 @@ import {
 import { MEMBER } from "./columns.ts";
 import { change, type MysqlLink, rows, serverErrno } from "./link.ts";
 import { MultiRow } from "./multi.ts";
-import { deletedKey, groupRow, int, nameKey, type Row, str, userRow } from "../rows.ts";
+import { HAS_OLD_KEY, keysOf, nameKey, REKEYED_AT_ONCE } from "../name_key.ts";
+import { deletedKey, groupRow, int, named, type Row, str, userRow } from "../rows.ts";
 
 /** A unique key exists. */
 export const DUPLICATE_KEY = 1062;
@@ -52,10 +53,11 @@ export class MysqlPeople {
   }
 
   register(name: string, hash: string): Promise<UserId | undefined> {
-    const key = nameKey(name);
+    const keys = keysOf(name);
+    const [key] = keys;
     return this.#link.session(async (connection, again) => {
       // Read first: a refused INSERT would use an id up.
-      const [taken] = await rows(connection, `${USER} WHERE namekey = ?`, [key]);
+      const [taken] = await rows(connection, `${USER} WHERE namekey IN (?, ?)`, keys);
       // Hashes are salted, so the same hash is the same request.
       if (taken !== undefined) {
         return again && str(taken, "password") === hash ? int(taken, "id") : undefined;
@@ -73,7 +75,8 @@ export class MysqlPeople {
   }
 
   async userByName(name: string): Promise<UserRow | undefined> {
-    return firstUser(await this.#link.rows(`${USER} WHERE namekey = ?`, [nameKey(name)]));
+    const found = await this.#link.rows(`${USER} WHERE namekey IN (?, ?)`, keysOf(name));
+    return userRow(named(found, "name", name));
   }
 
   async setHash(id: UserId, hash: string, expected?: string): Promise<void> {
@@ -153,14 +156,15 @@ export class MysqlPeople {
     desc: string,
     mostGroups = 0,
   ): Promise<GroupId | "too_many" | undefined> {
-    const key = nameKey(name);
+    const keys = keysOf(name);
+    const [key] = keys;
     return this.#link.transaction(async (connection, again) => {
       const [taken] = await rows(
         connection,
         // A group whose creator has deleted the account has its name still.
         "SELECT a.id, g.userid FROM allgroup a LEFT JOIN groupuser g " +
-          "ON g.groupid = a.id AND g.grouprole = 'creator' WHERE a.groupkey = ?",
-        [key],
+          "ON g.groupid = a.id AND g.grouprole = 'creator' WHERE a.groupkey IN (?, ?)",
+        keys,
       );
       if (taken !== undefined) {
         return again && taken.userid === user ? int(taken, "id") : undefined;
@@ -188,9 +192,13 @@ export class MysqlPeople {
     mostGroups = 0,
   ): Promise<JoinedGroup | "full" | "too_many" | undefined> {
     return this.#link.transaction(async (connection) => {
-      const [row] = typeof group === "string"
-        ? await rows(connection, `${GROUP} WHERE groupkey = ?`, [nameKey(group)])
-        : await rows(connection, `${GROUP} WHERE id = ?`, [group]);
+      const row = typeof group === "string"
+        ? named(
+          await rows(connection, `${GROUP} WHERE groupkey IN (?, ?)`, keysOf(group)),
+          "groupname",
+          group,
+        )
+        : (await rows(connection, `${GROUP} WHERE id = ?`, [group]))[0];
       if (row === undefined) return undefined;
       const id = int(row, "id");
       if (await isMember(connection, id, user)) return { isNew: false, group: groupRow(row, []) };
@@ -296,12 +304,41 @@ export class MysqlPeople {
   }
 }
 
+/**
+ * Keys of before names were compared by look are made anew. Of two names that look alike the older
+ * has the key then; the other one keeps its own, and is found by its exact name.
+ */
+export async function renewKeys(connection: Connection): Promise<void> {
+  const old = (key: string) => HAS_OLD_KEY.replaceAll("KEY", key);
+  const page = `AND id > ? ORDER BY id LIMIT ${REKEYED_AT_ONCE}`;
+  const tables = [
+    [
+      `SELECT id, name FROM user WHERE ${old("namekey")} AND password <> '' ${page}`,
+      "UPDATE IGNORE user SET namekey = ? WHERE id = ?",
+    ],
+    [
+      `SELECT id, groupname AS name FROM allgroup WHERE ${old("groupkey")} ${page}`,
+      "UPDATE IGNORE allgroup SET groupkey = ? WHERE id = ?",
+    ],
+  ] as const;
+  for (const [select, update] of tables) {
+    for (let last = 0;;) {
+      const found = await rows(connection, select, [last]);
+      if (found.length === 0) break;
+      for (const row of found) {
+        last = int(row, "id");
+        await change(connection, update, [nameKey(str(row, "name")), last]);
+      }
+    }
+  }
+}
+
 async function userOf(connection: Connection, who: UserId | string): Promise<UserRow | undefined> {
-  return firstUser(
-    typeof who === "string"
-      ? await rows(connection, `${USER} WHERE namekey = ?`, [nameKey(who)])
-      : await rows(connection, `${USER} WHERE id = ? AND password <> ''`, [who]),
-  );
+  if (typeof who === "string") {
+    const found = await rows(connection, `${USER} WHERE namekey IN (?, ?)`, keysOf(who));
+    return userRow(named(found, "name", who));
+  }
+  return firstUser(await rows(connection, `${USER} WHERE id = ? AND password <> ''`, [who]));
 }
 
 async function exists(connection: Connection, user: UserId): Promise<boolean> {

@@ -23,8 +23,9 @@ import {
   type UserId,
   type UserRow,
 } from "../../ports.ts";
+import { HAS_OLD_KEY, keysOf, nameKey, REKEYED_AT_ONCE } from "../name_key.ts";
 import type { Transaction } from "./transaction.ts";
-import { deletedKey, groupRow, int, nameKey, person, str, userRow } from "../rows.ts";
+import { deletedKey, groupRow, int, named, person, str, userRow } from "../rows.ts";
 
 /** Users remembered, about 40 B each; when there are more, all are forgotten. */
 const MAX_USERS_CACHED = 500_000;
@@ -93,9 +94,29 @@ export class SqlitePeople {
     return members;
   }
 
+  /**
+   * Keys of before names were compared by look are made anew. Of two names that look alike the
+   * older has the key then; the other one keeps its own, and is found by its exact name.
+   */
+  renewKeys(): void {
+    const { oldUsers, oldGroups, renewUser, renewGroup } = this.#sql;
+    for (const [old, renew] of [[oldUsers, renewUser], [oldGroups, renewGroup]] as const) {
+      for (let last = 0;;) {
+        const rows = old.all(last, REKEYED_AT_ONCE);
+        if (rows.length === 0) break;
+        this.#transaction(() => {
+          for (const row of rows) {
+            last = int(row, "id");
+            renew.run(nameKey(str(row, "name")), last);
+          }
+        });
+      }
+    }
+  }
+
   register(name: string, hash: string): UserId | undefined {
     // Looked for first, as a refused INSERT would use an id up. So with groups.
-    if (this.userByName(name) !== undefined) return undefined;
+    if (this.#sql.usersByKey.all(...keysOf(name)).length > 0) return undefined;
     const { changes, lastInsertRowid } = this.#sql.register.run(name, nameKey(name), hash);
     return changes === 0 ? undefined : Number(lastInsertRowid);
   }
@@ -105,7 +126,7 @@ export class SqlitePeople {
   }
 
   userByName(name: string): UserRow | undefined {
-    return userRow(this.#sql.userByName.get(nameKey(name)));
+    return userRow(named(this.#sql.usersByKey.all(...keysOf(name)), "name", name));
   }
 
   setHash(id: UserId, hash: string, expected?: string): void {
@@ -180,7 +201,7 @@ export class SqlitePeople {
     mostGroups = 0,
   ): GroupId | "too_many" | undefined {
     if (!this.exists(user)) return undefined;
-    if (this.#sql.groupByName.get(nameKey(name)) !== undefined) return undefined;
+    if (this.#sql.groupsByKey.all(...keysOf(name)).length > 0) return undefined;
     if (this.#isInTooMany(user, mostGroups)) return "too_many";
     return this.#transaction(() => {
       const { changes, lastInsertRowid } = this.#sql.createGroup.run(name, nameKey(name), desc);
@@ -199,7 +220,7 @@ export class SqlitePeople {
   ): JoinedGroup | "full" | "too_many" | undefined {
     const find = () =>
       typeof group === "string"
-        ? this.#sql.groupByName.get(nameKey(group))
+        ? named(this.#sql.groupsByKey.all(...keysOf(group)), "groupname", group)
         : this.#sql.groupById.get(group);
     const row = find();
     if (row === undefined || !this.exists(user)) return undefined;
@@ -286,7 +307,17 @@ function prepare(db: DatabaseSync) {
       "INSERT INTO user (name, namekey, password) VALUES (?, ?, ?) ON CONFLICT (namekey) DO NOTHING",
     ),
     userById: sql("SELECT id, name, password FROM user WHERE id = ?"),
-    userByName: sql("SELECT id, name, password FROM user WHERE namekey = ?"),
+    usersByKey: sql("SELECT id, name, password FROM user WHERE namekey IN (?, ?)"),
+    oldUsers: sql(
+      `SELECT id, name FROM user WHERE ${HAS_OLD_KEY.replaceAll("KEY", "namekey")} ` +
+        "AND password <> '' AND id > ? ORDER BY id LIMIT ?",
+    ),
+    oldGroups: sql(
+      `SELECT id, groupname AS name FROM allgroup WHERE ` +
+        `${HAS_OLD_KEY.replaceAll("KEY", "groupkey")} AND id > ? ORDER BY id LIMIT ?`,
+    ),
+    renewUser: sql("UPDATE OR IGNORE user SET namekey = ? WHERE id = ?"),
+    renewGroup: sql("UPDATE OR IGNORE allgroup SET groupkey = ? WHERE id = ?"),
     setHash: sql("UPDATE user SET password = ? WHERE id = ? AND password <> ''"),
     replaceHash: sql("UPDATE user SET password = ? WHERE id = ? AND password = ?"),
     groupIds: sql("SELECT groupid FROM groupuser WHERE userid = ?"),
@@ -313,7 +344,7 @@ function prepare(db: DatabaseSync) {
     ),
     grow: sql("UPDATE allgroup SET members = members + ? WHERE id = ?"),
     groupById: sql(`${GROUP} WHERE id = ?`),
-    groupByName: sql(`${GROUP} WHERE groupkey = ?`),
+    groupsByKey: sql(`${GROUP} WHERE groupkey IN (?, ?)`),
     members: sql(`${MEMBER} WHERE g.groupid = ? ORDER BY g.userid LIMIT ?`),
     saveToken: sql(
       "INSERT INTO token (id, userid, expires, device) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO " +

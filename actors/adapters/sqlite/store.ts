@@ -87,6 +87,7 @@ export async function openSqlite(
     const store = new SqliteStore(db, options.maxPending ?? 0);
     // What cannot be written to or read is found out here, where the remedy is told.
     db.prepare("SELECT value FROM secret").all();
+    store.renewKeys();
     await store.probe("opened");
     return store;
   } catch (cause) {
@@ -122,6 +123,10 @@ class SqliteStore implements StorePort, UpkeepPort {
     this.#upkeep = new SqliteUpkeep(db, transaction, crowds);
     const mailboxes = new SqliteMailboxes(db, maxPending);
     this.#messages = new SqliteMessages(db, this.#people, transaction, mailboxes, crowds);
+  }
+
+  renewKeys(): void {
+    this.#people.renewKeys();
   }
 
   commit: StorePort["commit"] = (appends, receipts) =>
