@@ -17,7 +17,7 @@ export interface QuotaLimits {
 }
 
 /** How many deliveries a user may cause at once: what he may in so many ms. */
-const DELIVERIES_MS = 2_000;
+const DELIVERIES_MS = 500;
 
 /**
  * Log-ins and RESUMEs of one user a minute: an honest client backs off, and a node that dies costs

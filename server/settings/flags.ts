@@ -203,9 +203,9 @@ export const FLAGS = [
   {
     name: "max-deliveries",
     value: "N",
-    fallback: "1200000",
+    fallback: "750000",
     help:
-      "recipients a minute of one user's messages to groups, two seconds' worth at once; then " +
+      "recipients a minute of one user's messages to groups, half a second's worth at once; then " +
       "the sender waits; 0: no limit",
   },
   {
