@@ -21,7 +21,8 @@ import {
 import { isCredible } from "../hlc.ts";
 import { addressKey, type Attempt, deviceKey, type Verdict } from "../accounts/guard.ts";
 import type { ContactsRow, GroupRow, Message, Mid, PersonRow, UserId, UserRow } from "../ports.ts";
-import { pushTextV1 } from "../sessions/push_text.ts";
+import { pushTextV1, utf8Length } from "../sessions/push_text.ts";
+import { classicLists } from "./classic_lists.ts";
 import type { Replica } from "../routing/replica.ts";
 import { Delivery } from "../sessions/delivery.ts";
 import type { Session } from "../sessions/session.ts";
@@ -288,7 +289,9 @@ async function answerV1(
   if (!await ticket.isStillProved()) throw new ChatError("WRONG_CREDENTIALS");
   const rows = await host.store.call("pending", who.id, "", MAX_HAND_OVER);
   if (session.closed) return host.leave(session);
+  const most = host.settings.classicBytes - 1;
   const { friends, groups } = withStates(contacts, who.id, host.replica);
+  const lists = classicLists({ id: who.id, name: who.name }, friends, groups, most);
   const ack: Record<string, unknown> & { msgid: number } = {
     msgid: MSGID.LOGIN_ACK,
     errno: 0,
@@ -296,17 +299,15 @@ async function answerV1(
     name: who.name,
   };
   const texts: string[] = [];
+  let room = most <= 0 ? Infinity : most - utf8Length(JSON.stringify({ ...ack, ...lists })) -
+    utf8Length(',"offlinemsg":[]');
   for (const row of rows) {
-    if (session.full) break; // the rest follow as pushes
+    room -= utf8Length(JSON.stringify(pushTextV1(row))) + 1;
+    if (session.full || room < 0) break; // the rest follow as pushes
     texts.push(handOver(session, row, host));
   }
   if (texts.length > 0) ack.offlinemsg = texts;
-  if (friends.length > 0) ack.friends = friends.map((f) => JSON.stringify(f));
-  if (groups.length > 0) {
-    ack.groups = groups.map((g) =>
-      JSON.stringify({ ...g, users: g.users.map((u) => JSON.stringify(u)) })
-    );
-  }
+  Object.assign(ack, lists);
   host.remember(session);
   host.replyHandOver(session, ack);
   host.startPull(session);

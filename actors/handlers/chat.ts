@@ -245,7 +245,7 @@ function submit(session: Session, draft: Draft, prev: string, key: number, host:
   let pushed: ReadonlySet<number> | number | undefined;
   const group = groupid === 0 ? undefined : host.groups.peek(groupid);
   const cost = rowsOf(group?.members.length ?? 0);
-  if (draft.at !== undefined) {
+  if (draft.at !== undefined || (session.v === 2 && session.sent.isRepeated(cid))) {
     // Most are stored already: pushed again under an id that is void, they would hold up what others
     // write to the same people, and v1 clients would show them twice. One that is not goes out after
     // its commit.

@@ -47,6 +47,8 @@ export interface SessionSettings {
   readonly maxFriends: number;
   /** Most groups of a user; 0: no limit. */
   readonly maxGroups: number;
+  /** Most bytes of an object for a v1 session, its end included; 0: any number. */
+  readonly classicBytes: number;
   /** Messages of one worker that may wait for a commit. */
   readonly maxStoreQueue: number;
   /**

@@ -14,6 +14,8 @@ export class Delivery {
   encodedFor = 0;
   encodedAt = 0;
   encodedBytes = 0;
+  /** Ranges before that one, of a text for v1 that goes out in pieces: pairs of offset and length. */
+  encodedBefore: readonly number[] = [];
   /** Read from the pending rows: its live push may still come. */
   pulled = false;
 

@@ -35,6 +35,45 @@ export function pushTextV1(m: Message): string {
   return `${head},${target},"time":"${classicTime(m.ts)}"}`;
 }
 
+/**
+ * The same in pieces of at most `mostBytes` each, in order: classic clients read so much at a time and
+ * take it for one object. Each piece is a message of its own with a part of the text, cut between
+ * characters; the other fields are what this server would make up where the sender's own are long.
+ *
+ * @param mostBytes Of UTF-8; 0: one piece, however long. A piece has one character at least.
+ */
+export function piecesV1(m: Message, mostBytes: number): string[] {
+  const whole = pushTextV1(m);
+  if (mostBytes === 0 || utf8Length(whole) <= mostBytes) return [whole];
+  const extra = utf8Length(m.extra) > mostBytes / 2 ? "" : m.extra;
+  const room = mostBytes - utf8Length(pushTextV1({ ...m, extra, msg: "" }));
+  const pieces: string[] = [];
+  let [start, end, bytes] = [0, 0, 0];
+  for (const character of m.msg) {
+    const length = utf8Length(JSON.stringify(character)) - 2;
+    if (bytes + length > room && end > start) {
+      pieces.push(m.msg.slice(start, end));
+      [start, bytes] = [end, 0];
+    }
+    end += character.length;
+    bytes += length;
+  }
+  pieces.push(m.msg.slice(start));
+  return pieces.map((msg) => pushTextV1({ ...m, extra, msg }));
+}
+
+/** Bytes of a text in UTF-8. */
+export function utf8Length(text: string): number {
+  let length = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit < 0x80) continue;
+    // Each half of a pair counts two, a lone half is sent as three.
+    length += unit < 0x800 || (unit >= 0xd800 && unit < 0xe000) ? 1 : 2;
+  }
+  return length;
+}
+
 /** `YYYY-MM-DD HH:MM:SS` in the server's time zone, as classic clients write it. */
 export function classicTime(ts: number): string {
   const d = new Date(ts);

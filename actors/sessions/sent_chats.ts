@@ -9,10 +9,15 @@ import type { GroupId, Mid, UserId } from "../ports.ts";
 /** How long a client has to send a chat again that was put off before a later one ends its session, ms. */
 const REFUSED_FOR_MS = 10_000;
 
+/** Ids of chats remembered, in two generations: a client has no more on their way. */
+const MAX_CIDS = 512;
+
 /** See the module's header. */
 export class SentChats {
   /** After a chat was put off: its cid, which has to come again before any later one. */
   refused: Refused | undefined;
+  #cids: Set<string> | undefined;
+  #oldCids: Set<string> | undefined;
   /** Made when first used: most sessions are idle, and a collection costs 200 bytes. */
   #last: Map<number, Mid> | undefined;
 
@@ -43,8 +48,24 @@ export class SentChats {
     this.refused = { cid, seq, until: now + REFUSED_FOR_MS };
   }
 
+  /**
+   * Whether a chat of this `cid` came lately, as far as is remembered; remembers it. One that comes again
+   * without saying so is not pushed again: v1 clients would show it twice.
+   */
+  isRepeated(cid: string): boolean {
+    if (this.#cids?.has(cid) || this.#oldCids?.has(cid)) return true;
+    if (this.#cids !== undefined && this.#cids.size >= MAX_CIDS) {
+      this.#oldCids = this.#cids;
+      this.#cids = undefined;
+    }
+    (this.#cids ??= new Set()).add(cid);
+    return false;
+  }
+
   /** Nobody is logged in any more. */
   end(): void {
+    this.#cids = undefined;
+    this.#oldCids = undefined;
     this.#last = undefined;
     this.refused = undefined;
   }

@@ -114,7 +114,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     this.clock = system.clock;
     this.settings = options.settings;
     this.hlc = new HybridClock(() => this.clock.now(), options.random);
-    this.#out = new OutLaneWriter(() => this.hlc.time);
+    this.#out = new OutLaneWriter(() => this.hlc.time, options.settings.classicBytes);
     this.registry = system.ref<RegistryMessage>(0, "registry");
     this.quotas = new Quotas(this.clock, options.settings);
     this.guard = system.ref<GuardMessage>(0, "guard");

@@ -21,6 +21,8 @@ import { NetworkSet } from "./ip_address.ts";
 
 /** Environment variable in which the launcher tells the node how many files it may have open. */
 export const OPEN_FILES = "CHAT_OPEN_FILES";
+/** Least bytes of an object for a classic client. */
+const LEAST_CLASSIC_BYTES = 512;
 /** Of these, what a node needs for other things than connections: database, HTTP, threads, log. */
 const OTHER_FILES = 200;
 
@@ -73,6 +75,7 @@ export interface Limits {
   readonly failures: number;
   readonly loginsPerMinute: number;
   readonly tokens: number;
+  readonly classicBytes: number;
   readonly passwordQueue: number;
   readonly unlimited: NetworkSet;
   readonly queuedBytes: number;
@@ -221,6 +224,7 @@ function limits(
     failures: count("max-failures"),
     loginsPerMinute: count("max-logins"),
     tokens: count("max-tokens"),
+    classicBytes: classicBytes(text("classic-bytes")),
     passwordQueue: count("max-password-queue", 1),
     unlimited: exempt(text("unlimited"), trustedBalancers),
     queuedBytes: count("max-queued-kib", 64) * 1_024,
@@ -230,6 +234,11 @@ function limits(
     friends: count("max-friends"),
     groups: count("max-groups"),
   };
+}
+
+/** An object of a few fields with a name of the longest kind fits into the least. */
+function classicBytes(given: string): number {
+  return given === "0" ? 0 : integer(given, "classic-bytes", LEAST_CLASSIC_BYTES, MOST);
 }
 
 /** `--name value` as `--name=value`: else a value with a dash would pass for a flag. */

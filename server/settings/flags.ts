@@ -234,6 +234,14 @@ export const FLAGS = [
     help: "groups that one user is in; 0: no limit",
   },
   {
+    name: "classic-bytes",
+    value: "BYTES",
+    fallback: "1023",
+    help:
+      "largest object for a v1 client, as the original reads 1,024 bytes at a time: long texts " +
+      "come in pieces, lists are cut; 0: no limit",
+  },
+  {
     name: "history-days",
     value: "N",
     fallback: "0",

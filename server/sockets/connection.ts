@@ -40,6 +40,13 @@ export interface ConnectionLimits extends PaceLimits {
   readonly maxFrameBytes: number;
 }
 
+/**
+ * A classic client takes what one read brings for one object. After its log-in, when what waits comes
+ * all at once, so many writes are kept this far apart, ms, so that each finds it reading.
+ */
+const MAX_SPACED = 64;
+const SPACE_MS = 2;
+
 /** What a connection needs of a socket. */
 export type Socket = Pick<Deno.Conn, "read" | "write"> & ClosableSocket;
 
@@ -70,6 +77,8 @@ export class Connection {
   readonly #pace: ReadPace;
   readonly #out = new OutQueue();
   readonly #ending: Ending;
+  /** Writes to a v1 client that are still to be kept apart. */
+  #spaced = 0;
   /** When the write in hand last got on. */
   #wroteAt = 0;
   #memo: SessionMemo | undefined;
@@ -111,6 +120,7 @@ export class Connection {
     if (before !== 0) this.loggedOutAt = this.#now();
     this.#memo = memo;
     if ((before === 0) === (this.user === 0)) return;
+    this.#spaced = before === 0 ? MAX_SPACED : 0;
     // Who has been in once is no stranger any more: what he sent before his LOGOUT is in hand.
     this.#pace.isKnown = true;
     this.#events.onUser?.(this);
@@ -301,7 +311,10 @@ export class Connection {
       if (!this.peerEnded) this.#ending.linger();
       return this.close("ended_by_session");
     }
-    this.flush();
+    if (this.#spaced > 0 && this.v === 1 && !this.#out.isEmpty) {
+      this.#spaced--;
+      setTimeout(() => this.flush(), SPACE_MS);
+    } else this.flush();
     // A BYE would have been the last: that is all a peer that has ended is owed.
     const said = this.#ending.reason !== undefined && !this.#out.writing;
     if (said && this.peerEnded) this.close("peer_closed");

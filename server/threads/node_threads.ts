@@ -162,6 +162,7 @@ function sessionOptions(
     messagesPerMinute: limits.messagesPerMinute,
     unitsPerMinute: limits.unitsPerMinute,
     deliveriesPerMinute: limits.deliveriesPerMinute,
+    classicBytes: limits.classicBytes,
     maxTokens: limits.tokens,
     maxGroups: limits.groups,
     windowUnits: Math.min(MAX_UNRECEIPTED_UNITS, limits.queuedBytes / 4),

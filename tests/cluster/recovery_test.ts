@@ -68,6 +68,7 @@ function hostOptions(): HostOptions {
       messagesPerMinute: 0,
       unitsPerMinute: 0,
       deliveriesPerMinute: 0,
+      classicBytes: 0,
       maxTokens: 0,
       maxGroups: 0,
     },

@@ -250,6 +250,7 @@ function sessionOptions(): SessionWorkerOptions {
       messagesPerMinute: 0,
       unitsPerMinute: 0,
       deliveriesPerMinute: 0,
+      classicBytes: 0,
       maxTokens: 20,
       maxGroups: 100,
     },

@@ -281,6 +281,7 @@ export class SimNode implements Owner {
         messagesPerMinute: 0,
         unitsPerMinute: 0,
         deliveriesPerMinute: 0,
+        classicBytes: 0,
         maxTokens: 0,
         maxGroups: 0,
         windowUnits: settings.windowUnits,
