@@ -137,9 +137,9 @@ export interface JoinedGroup {
 
 /**
  * Members listed in one answer, about 60 B each: over all groups of a log-in, or of one that is
- * joined. As many as a session watches for presence.
+ * joined. A log-in costs others no more than some ms.
  */
-export const MAX_LISTED_MEMBERS = 2_000;
+export const MAX_LISTED_MEMBERS = 400;
 /** Groups of a log-in of which members are listed, the first by id; each has an equal part. */
 export const MAX_LISTED_GROUPS = 100;
 

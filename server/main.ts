@@ -15,6 +15,7 @@ import { endpoint } from "./settings/node_command.ts";
 const FAILED = 1;
 /** A limit that is lowered to less than this part of itself is worth a line. */
 const WORTH_SAYING = 0.9;
+const PASSWORD_IN_URL = /^(?:--(?:mysql|redis)=)?(?:mysql|rediss?):\/\/[^/@]*:[^/@]+@/;
 /** How long the last lines of the log may take, ms. */
 const FLUSH_MS = 500;
 
@@ -51,6 +52,12 @@ async function main(): Promise<void> {
     return;
   }
   const log = createLog(invocation.config.logLevel, Deno.stderr.isTerminal());
+  if (Deno.args.some((arg) => PASSWORD_IN_URL.test(arg))) {
+    log.warn(
+      "a password in an argument can be seen by everybody on this machine (ps): " +
+        "set CHAT_MYSQL and CHAT_REDIS instead",
+    );
+  }
   try {
     await serve(withinOpenFiles(invocation.config, log), log);
   } finally {

@@ -1,7 +1,7 @@
 /**
  * How much somebody may do a minute: a bucket for each that holds a minute's worth, or less, and drains
  * steadily.
- * Bounded: when many are remembered the one used least recently is forgotten, and may begin anew.
+ * Bounded: when many are remembered the one that was filled first is forgotten, and begins anew.
  */
 
 import type { Clock } from "../ports.ts";
@@ -14,8 +14,8 @@ export class MinuteBuckets<K> {
   readonly #clock: Pick<Clock, "now">;
   readonly #perMinute: number;
   readonly #holdsMs: number;
-  /** When each bucket is empty again, ms of the clock. */
-  readonly #emptyAt = new Map<K, number>();
+  /** When each is empty again, ms of the clock; changed in place, as messages pass here. */
+  readonly #buckets = new Map<K, { emptyAt: number }>();
 
   /**
    * @param perMinute What one may do; 0: whatever he likes.
@@ -31,7 +31,7 @@ export class MinuteBuckets<K> {
   wait(key: K, cost = 1): number {
     if (this.#perMinute === 0) return 0;
     const now = this.#clock.now();
-    const emptyAt = Math.max(now, this.#emptyAt.get(key) ?? 0);
+    const emptyAt = Math.max(now, this.#buckets.get(key)?.emptyAt ?? 0);
     const needsMs = Math.min(this.#ms(cost), this.#holdsMs); // what is larger needs it empty
     return Math.max(0, Math.ceil(emptyAt + needsMs - (now + this.#holdsMs)));
   }
@@ -39,12 +39,16 @@ export class MinuteBuckets<K> {
   /** It is done. */
   add(key: K, cost = 1): void {
     if (this.#perMinute === 0) return;
-    const emptyAt = Math.max(this.#clock.now(), this.#emptyAt.get(key) ?? 0);
-    this.#emptyAt.delete(key);
-    this.#emptyAt.set(key, emptyAt + this.#ms(cost));
-    if (this.#emptyAt.size <= MAX_REMEMBERED) return;
-    for (const oldest of this.#emptyAt.keys()) {
-      this.#emptyAt.delete(oldest);
+    const now = this.#clock.now();
+    const bucket = this.#buckets.get(key);
+    if (bucket !== undefined) {
+      bucket.emptyAt = Math.max(now, bucket.emptyAt) + this.#ms(cost);
+      return;
+    }
+    this.#buckets.set(key, { emptyAt: now + this.#ms(cost) });
+    if (this.#buckets.size <= MAX_REMEMBERED) return;
+    for (const oldest of this.#buckets.keys()) {
+      this.#buckets.delete(oldest);
       return;
     }
   }

@@ -12,6 +12,11 @@ import type { Mid, UserId } from "../ports.ts";
 
 /** Receipts remembered, so that a row that is still to be deleted is not pushed again. */
 const MAX_REMEMBERED = 4_096;
+/**
+ * Receipts for what is not in the window: of an earlier worker of this session, or a client's fancy. One
+ * more is taken for each that is for something.
+ */
+const MAX_UNKNOWN = 2 * MAX_UNRECEIPTED;
 
 /** Who is told of receipts. */
 export interface ReceiptOutlet {
@@ -110,6 +115,10 @@ export class PushWindow {
     if (delivery !== undefined) {
       this.#unreceipted?.delete(mid);
       this.#units -= delivery.text(2).length;
+      if (this.#unknownLeft < MAX_UNKNOWN) this.#unknownLeft++;
+    } else if (this.#unknownLeft-- <= 0) {
+      this.#unknownLeft = 0;
+      return;
     }
     this.#remember(mid, delivery, isPulling);
     this.#outlet.received(user, mid, delivery);
@@ -129,8 +138,12 @@ export class PushWindow {
     if (count > 0) this.#unwritten = this.#unwritten.slice(count);
   }
 
+  /** Receipts that are taken for what was not pushed here: the store is asked about each. */
+  #unknownLeft = MAX_UNKNOWN;
+
   /** Nobody is logged in. Pushes on their way to a v1 socket stay: written they count as received. */
   end(): void {
+    this.#unknownLeft = MAX_UNKNOWN;
     this.#unreceipted = undefined;
     this.#remembered = undefined;
     this.#units = this.#unwritten.reduce((sum, entry) => sum + entry.units, 0);

@@ -39,6 +39,9 @@ export class Client extends UserRequests implements AsyncIterable<ClientEvent> {
   readonly #calls: RemoteCalls;
   readonly #resume: ClientOptions["resume"];
   #closed = false;
+  #closing: Promise<void> | undefined;
+  /** Chats on their way into the outbox. */
+  readonly #queueing = new Set<Promise<unknown>>();
 
   /** Use {@linkcode connect}. */
   constructor(
@@ -164,7 +167,13 @@ export class Client extends UserRequests implements AsyncIterable<ClientEvent> {
   /** Queues a chat; see {@linkcode sendTo}. */
   async send(target: Target, msg: string): Promise<Queued> {
     if (this.#closed) throw new ConnectionLost("the client is closed");
-    return await this.#user.send(target, msg);
+    const queueing = this.#user.send(target, msg);
+    this.#queueing.add(queueing);
+    try {
+      return await queueing;
+    } finally {
+      this.#queueing.delete(queueing);
+    }
   }
 
   /** Tells the others that the user types. Not stored, not repeated, lost while offline. */
@@ -230,8 +239,12 @@ export class Client extends UserRequests implements AsyncIterable<ClientEvent> {
    *
    * @param flushMs How long to wait for acknowledgements before.
    */
-  async close(flushMs = 0): Promise<void> {
-    if (this.#closed) return;
+  close(flushMs = 0): Promise<void> {
+    return this.#closing ??= this.#close(flushMs);
+  }
+
+  async #close(flushMs: number): Promise<void> {
+    await Promise.allSettled(this.#queueing);
     if (flushMs > 0) await this.drained(flushMs);
     this.#closed = true;
     this.#user.confirm();

@@ -37,6 +37,27 @@ const Stored = z.object({
 /** What is remembered of a profile. */
 export type ProfileData = z.infer<typeof Stored>;
 
+/** Who and where the command line names, as far as it does. */
+export interface Wanted {
+  readonly name: string | undefined;
+  readonly host: string | undefined;
+  readonly port: number | undefined;
+  readonly tls: boolean;
+  readonly ca: string | undefined;
+}
+
+/** Whether a profile is of the server that is wanted: its token and its unsent messages go nowhere else. */
+export function isOfServer(saved: ProfileData, wanted: Omit<Wanted, "name">): boolean {
+  return (wanted.host === undefined || wanted.host === saved.host) &&
+    (wanted.port === undefined || wanted.port === saved.port) &&
+    (!wanted.tls || saved.tls) && (wanted.ca === undefined || wanted.ca === saved.ca);
+}
+
+/** Whether a saved login is used: nothing names somebody or somewhere else. */
+export function isFor(saved: ProfileData, wanted: Wanted): boolean {
+  return isOfServer(saved, wanted) && (wanted.name === undefined || wanted.name === saved.name);
+}
+
 /** A profile's name or place is of no use; the message says why. */
 export class ProfileError extends Error {
   override readonly name = "ProfileError";

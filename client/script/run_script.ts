@@ -8,7 +8,14 @@ import { connect } from "../transport/connect.ts";
 import { RequestError } from "../library/errors.ts";
 import type { ClientEvent, Session } from "../library/events.ts";
 import type { Flags } from "../flags.ts";
-import { configDirectory, Profile, type ProfileData, withoutToken } from "../profile/profile.ts";
+import {
+  configDirectory,
+  isFor,
+  isOfServer,
+  Profile,
+  type ProfileData,
+  withoutToken,
+} from "../profile/profile.ts";
 import { freshProfile } from "../profile/fresh_profile.ts";
 import { Script } from "./script.ts";
 import { inWords } from "../chat/event_json.ts";
@@ -19,6 +26,16 @@ const LAST_ACK_MS = 30_000;
 
 /** Longest line, in UTF-16 units: a message, escaped as JSON, and its command. */
 const MAX_LINE_UNITS = 256 * 1024;
+
+/** A password in a JSON command. */
+const SECRET_IN_JSON = /"(?:password|new)"\s*:/;
+
+function warnOfPassword(): void {
+  console.error(
+    "A password in --exec can be seen by everybody on this machine (ps): " +
+      "set CHAT_PASSWORD, or give the command on standard input.",
+  );
+}
 
 /** Asks a person for what is not shown while it is typed; undefined when there is no answer. */
 export type AskSecret = (question: string) => Promise<string | undefined>;
@@ -32,7 +49,10 @@ export async function runScript(
   const profile = flags.profile === undefined
     ? undefined
     : await Profile.open(configDirectory(env), flags.profile);
-  const saved = (await profile?.load())?.data;
+  const stored = (await profile?.load())?.data;
+  const saved = stored !== undefined && isFor(stored, flags) ? stored : undefined;
+  const keepsOutbox = stored === undefined || isOfServer(stored, flags);
+  if (flags.exec?.some((command) => SECRET_IN_JSON.test(command))) warnOfPassword();
   const password = await passwordOf(flags, env, saved, askSecret);
   const device = profile === undefined ? undefined : saved?.device ?? crypto.randomUUID();
   const output = new LineWriter();
@@ -58,7 +78,7 @@ export async function runScript(
       tls: await readTls(flags, saved),
       onEvent,
       device,
-      ...(profile !== undefined && { outboxFile: profile.outboxFile }),
+      ...(profile !== undefined && keepsOutbox && { outboxFile: profile.outboxFile }),
     });
   } catch (error) {
     output.write(JSON.stringify({ event: "error", ...inWords(error) }));

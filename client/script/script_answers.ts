@@ -6,6 +6,16 @@
 
 import { inWords } from "../chat/event_json.ts";
 
+/**
+ * What JSON leaves as it is and a terminal may obey, or a reader takes for the end of a line: C1
+ * controls, line and paragraph separators, and what changes the direction of text.
+ */
+const UNSEEN = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+}
+
 /** A command as its answer names it. */
 export interface Asked {
   readonly line: number;
@@ -47,6 +57,6 @@ export class ScriptAnswers {
 
   /** Something has happened. */
   tell(object: object): void {
-    this.#print(JSON.stringify(object));
+    this.#print(JSON.stringify(object).replace(UNSEEN, escaped));
   }
 }

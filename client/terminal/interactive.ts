@@ -13,7 +13,14 @@ import type { Flags } from "../flags.ts";
 import { freshProfile } from "../profile/fresh_profile.ts";
 import { InputHistory } from "./input/input_history.ts";
 import { Plain } from "./plain.ts";
-import { configDirectory, Profile, type ProfileData, withoutToken } from "../profile/profile.ts";
+import {
+  configDirectory,
+  isFor,
+  isOfServer,
+  Profile,
+  type ProfileData,
+  withoutToken,
+} from "../profile/profile.ts";
 import { type Ask, asker } from "./input/prompt.ts";
 import { Screen, type Terminal } from "./screen/screen.ts";
 import { type NotSignedIn, signIn } from "./sign_in.ts";
@@ -59,12 +66,13 @@ export async function runInteractive(flags: Flags, env: Env): Promise<number> {
   try {
     if (damaged !== undefined) say(`The profile could not be read; it is now ${damaged}.`);
     const ask = asker(input, terminal.writeNow);
-    let saved: ProfileData | undefined = isFor(data, flags) ? data : undefined;
+    let saved = data !== undefined && isFor(data, flags) ? data : undefined;
+    const keepsOutbox = data === undefined || isOfServer(data, flags);
     let password = env("CHAT_PASSWORD") || undefined;
     let draft = "";
     while (true) {
       const hadToken = saved?.token !== undefined;
-      const run = await enter({ flags, password, profile, saved, ask, say });
+      const run = await enter({ flags, password, profile, saved, keepsOutbox, ask, say });
       if (run === "left") return 0;
       if (run === "refused") return 1;
       const stage = { input, screen, terminal, signals, isPlain, draft };
@@ -103,14 +111,6 @@ async function untilEnter(ask: Ask): Promise<boolean> {
   }
 }
 
-/** A saved login is used unless the flags name somebody or somewhere else. */
-function isFor(saved: ProfileData | undefined, flags: Flags): boolean {
-  return saved !== undefined &&
-    (flags.name === undefined || flags.name === saved.name) &&
-    (flags.host === undefined || flags.host === saved.host) &&
-    (flags.port === undefined || flags.port === saved.port);
-}
-
 interface Entered {
   readonly client: Client;
   readonly saved: ProfileData;
@@ -124,19 +124,21 @@ interface Entrance {
   readonly password: string | undefined;
   readonly profile: Profile;
   readonly saved: ProfileData | undefined;
+  /** The profile's unsent messages are of the server that is wanted. */
+  readonly keepsOutbox: boolean;
   readonly ask: Ask;
   readonly say: (text: string) => void;
 }
 
 /** Logs in with the saved token in the background, or asks. */
 async function enter(
-  { flags, password, profile, saved, ask, say }: Entrance,
+  { flags, password, profile, saved, keepsOutbox, ask, say }: Entrance,
 ): Promise<Entered | NotSignedIn> {
   const events = new EventRelay();
   const device = saved?.device ?? crypto.randomUUID();
   const common = {
     device,
-    outboxFile: profile.outboxFile,
+    ...(keepsOutbox && { outboxFile: profile.outboxFile }),
     onEvent: events.take,
     tls: await readTls(flags, saved),
   };
@@ -157,6 +159,7 @@ async function enter(
     placeIsGiven: flags.host !== undefined || flags.port !== undefined || saved !== undefined,
     name: flags.name ?? saved?.name,
     password,
+    register: flags.register,
   });
   if (typeof signedIn === "string") return signedIn;
   const { client, session } = signedIn;

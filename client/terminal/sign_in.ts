@@ -30,6 +30,8 @@ export interface SignInOptions {
   readonly placeIsGiven: boolean;
   readonly name: string | undefined;
   readonly password: string | undefined;
+  /** The account is made if there is none of that name; nobody is asked. @default false */
+  readonly register?: boolean;
 }
 
 /** A client that is logged in. */
@@ -60,6 +62,7 @@ async function logInSomebody(
   const { ask, say } = options;
   let { name, password } = options;
   let failures = 0;
+  let isMade = options.register !== true;
   while (failures < MAX_FAILURES) {
     name ??= await askName(ask);
     const typed = name === undefined
@@ -72,6 +75,8 @@ async function logInSomebody(
       continue;
     }
     try {
+      if (!isMade) await client.register(name, typed).catch(unlessTaken);
+      isMade = true;
       return await client.login({ name, password: typed });
     } catch (error) {
       if (!(error instanceof RequestError || error instanceof ConnectionLost)) throw error;
@@ -88,6 +93,11 @@ async function logInSomebody(
   }
   say("Too many failed attempts.");
   return "refused";
+}
+
+/** The log-in that follows decides. */
+function unlessTaken(error: unknown): void {
+  if (!(error instanceof RequestError && error.errno === 1)) throw error;
 }
 
 /** Offers an account after a failed login, which does not tell a wrong name from a wrong password. */

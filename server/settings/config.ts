@@ -64,6 +64,7 @@ export interface Limits {
   readonly perAddress: number;
   readonly waiting: number;
   readonly loginMs: number;
+  readonly connectsPerMinute: number;
   readonly framesPerSecond: number;
   readonly bytesPerSecond: number;
   readonly messagesPerMinute: number;
@@ -212,6 +213,7 @@ function limits(
     perAddress: count("max-per-address"),
     waiting: count("max-waiting"),
     loginMs: count("login-seconds") * 1_000,
+    connectsPerMinute: count("max-connects"),
     framesPerSecond: count("max-rate"),
     bytesPerSecond: count("max-rate-kib") * 1_024,
     messagesPerMinute: count("max-messages"),

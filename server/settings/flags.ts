@@ -100,6 +100,12 @@ export const FLAGS = [
     help: "connections from one address; 0: no limit",
   },
   {
+    name: "max-connects",
+    value: "N",
+    fallback: "3000",
+    help: "connections a minute that one address may open, a third of them at once; 0: no limit",
+  },
+  {
     name: "max-waiting",
     value: "N",
     fallback: "5000",

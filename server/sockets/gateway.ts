@@ -3,6 +3,8 @@
  * counts them in and out. Owns every Connection.
  */
 
+import { MinuteBuckets } from "../../actors/accounts/buckets.ts";
+import { monotonicClock } from "../../actors/ports.ts";
 import { Admission } from "./admission.ts";
 import { CLOSE_REASONS, type CloseReason } from "./close_reason.ts";
 import { ByteBudget } from "./byte_budget.ts";
@@ -28,6 +30,8 @@ import { type Waiting, WaitingRoom } from "./waiting_room.ts";
 /** How often a missing or unexpected PROXY header is worth a warning, ms. */
 const HEADER_WARN_MS = 60_000;
 
+/** What an address may open at once: what it may in so many ms. All of a dead node's users come back. */
+const OPENING_MS = 20_000;
 /** What a refused client is told to wait, ms. */
 const REFUSED_MS = 5_000;
 
@@ -65,6 +69,8 @@ export class Gateway {
   #listener: SocketListener | undefined;
   #tls: TlsListener | undefined;
   #accepting: Promise<void> | undefined;
+  /** Connections opened, by address. */
+  readonly #opening: MinuteBuckets<string>;
   /** Accepted from a proxy, header not complete. */
   readonly #headerless = new Set<AcceptedSocket>();
   #headerWarnedAt = 0;
@@ -95,6 +101,7 @@ export class Gateway {
     this.#onClosed = onClosed;
     this.#admission = new Admission(limits);
     this.#room = new WaitingRoom(limits.waiting);
+    this.#opening = new MinuteBuckets(monotonicClock, limits.connectsPerMinute, OPENING_MS);
     this.#watch = new PeerWatch(pool.connections, heartbeatSeconds * 1_000, limits.loginMs);
     this.#drain = new Drain(pool.connections);
   }
@@ -263,6 +270,11 @@ export class Gateway {
   }
 
   #start(socket: AcceptedSocket, remote: string, rest: Uint8Array): void {
+    if (!this.#mayOpen(remote)) {
+      this.counts.refused++;
+      closeQuietly(socket); // a word would cost as much as a session
+      return;
+    }
     const refusal = this.#refusal(remote);
     if (refusal !== undefined) {
       this.#refuse(socket, remote, refusal);
@@ -284,6 +296,14 @@ export class Gateway {
     this.#waits(connection);
     this.#drain.opened();
     void connection.run(rest).then(this.#read); // never rejects
+  }
+
+  #mayOpen(remote: string): boolean {
+    if (this.#config.limits.unlimited.has(remote)) return true;
+    const network = networkOf(remote);
+    if (this.#opening.wait(network) > 0) return false;
+    this.#opening.add(network);
+    return true;
   }
 
   /** Nobody is logged in on it: it takes a place among those that wait. */

@@ -41,6 +41,7 @@ const WRONG: Record<(typeof FLAGS)[number]["name"], readonly string[]> = {
   "max-logins": ["", "-1", "x"],
   "max-tokens": ["", "-1", "x"],
   "classic-bytes": ["", "-1", "511", "x"],
+  "max-connects": ["", "-1", "x"],
   "max-messages": ["", "-1", "x"],
   "max-deliveries": ["", "-1", "x"],
   "max-message-kib": ["", "-1", "x"],

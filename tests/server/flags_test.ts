@@ -52,6 +52,7 @@ const PROOFS: Record<(typeof FLAGS)[number]["name"], Proof> = {
   },
   "max-connections": limits("--max-connections: one more is refused"),
   "max-per-address": limits("--max-per-address and --unlimited"),
+  "max-connects": limits("--max-connects: an address opens so many"),
   "max-waiting": limits("--max-waiting: who has waited longest"),
   "login-seconds": limits("--login-seconds: who sends a byte at a time"),
   "max-rate": limits("--max-rate: a flood is read slowly, told, and closed"),

@@ -73,6 +73,19 @@ Deno.test("--max-per-address and --unlimited: an address has so many connections
   }
 });
 
+Deno.test("--max-connects: an address opens so many connections, others open theirs", async () => {
+  await using server = await TestServer.start({ flags: [...BALANCED, "--max-connects", "9"] });
+  const open = async (from: string) => {
+    await using peer = await server.connect(2, from);
+    const pong = await peer.ask({ msgid: MSGID.PING }).catch(() => undefined);
+    return pong !== undefined;
+  };
+  const opened = [];
+  for (let i = 0; i < 5; i++) opened.push(await open("198.51.100.7"));
+  assertEquals(opened, [true, true, true, false, false]);
+  assertEquals(await open("192.0.2.1"), true);
+});
+
 Deno.test("--max-waiting: who has waited longest, at the address with most, makes room; never who is in", async () => {
   const flags = [...BALANCED, "--max-waiting", "3"];
   await using server = await TestServer.start({ flags });

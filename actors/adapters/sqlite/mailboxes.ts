@@ -73,7 +73,12 @@ export class SqliteMailboxes {
     if (mailbox !== undefined) count(mailbox, sender, 1);
   }
 
-  /** A pending row has gone. */
+  /** Whether it is kept whose messages wait for a user: then it has to be told what goes. */
+  isDetailed(user: UserId): boolean {
+    return this.#detailed.size > 0 && this.#detailed.has(user);
+  }
+
+  /** A pending row has gone; `sender` counts where {@linkcode isDetailed}. */
   dropped(user: UserId, sender: UserId): void {
     const known = this.#counts.get(user);
     if (known !== undefined) this.#counts.set(user, known - 1);

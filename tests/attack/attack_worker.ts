@@ -1,0 +1,30 @@
+/** Thread entry: runs one attack, so that what it costs the attacker does not look like the server's. */
+
+import { Rng } from "../chaos/rng.ts";
+import { ATTACKS, type Target } from "./attacks.ts";
+
+/** What the worker is told. */
+export interface Order {
+  readonly name: string;
+  readonly seed: string;
+  readonly target: Omit<Target, "rng">;
+}
+
+/** What it says when the attack is over. */
+export interface Over {
+  readonly error: string | undefined;
+}
+
+const scope = globalThis as unknown as {
+  onmessage: (event: MessageEvent<Order>) => void;
+  postMessage(over: Over): void;
+};
+scope.onmessage = async ({ data: { name, seed, target } }) => {
+  let error: string | undefined;
+  try {
+    await ATTACKS[name]?.run({ ...target, rng: new Rng(seed) });
+  } catch (cause) {
+    error = String(cause);
+  }
+  scope.postMessage({ error });
+};
