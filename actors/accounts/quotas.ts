@@ -9,6 +9,8 @@ import { MinuteBuckets } from "./buckets.ts";
 
 /** Settings of the quotas; 0 is no limit. */
 export interface QuotaLimits {
+  /** Log-ins and RESUMEs. */
+  readonly loginsPerMinute: number;
   readonly messagesPerMinute: number;
   /** UTF-16 units. */
   readonly unitsPerMinute: number;
@@ -18,12 +20,6 @@ export interface QuotaLimits {
 
 /** How many deliveries a user may cause at once: what he may in so many ms. */
 const DELIVERIES_MS = 500;
-
-/**
- * Log-ins and RESUMEs of one user a minute: an honest client backs off, and a node that dies costs
- * each of its users one. Each reads and sends the user's lists.
- */
-const LOGINS_PER_MINUTE = 120;
 
 /** See the module's header. */
 export class Quotas {
@@ -35,7 +31,7 @@ export class Quotas {
   readonly #countsDeliveries: boolean;
 
   constructor(clock: Pick<Clock, "now">, limits: QuotaLimits) {
-    this.#logins = new MinuteBuckets(clock, LOGINS_PER_MINUTE);
+    this.#logins = new MinuteBuckets(clock, limits.loginsPerMinute);
     this.#messages = new MinuteBuckets(clock, limits.messagesPerMinute);
     this.#units = new MinuteBuckets(clock, limits.unitsPerMinute);
     this.#deliveries = new MinuteBuckets(clock, limits.deliveriesPerMinute, DELIVERIES_MS);

@@ -37,6 +37,7 @@ export interface SessionSettings {
   /** How long a resume token lives, ms. */
   readonly tokenMs: number;
   /** Quotas of a user; 0: no limit. */
+  readonly loginsPerMinute: number;
   readonly messagesPerMinute: number;
   readonly unitsPerMinute: number;
   readonly deliveriesPerMinute: number;

@@ -18,6 +18,11 @@ import type { InlineSessions } from "./inline.ts";
 import type { SessionPool } from "./session_pool.ts";
 import type { Threads } from "./threads.ts";
 
+/**
+ * Log-ins and RESUMEs of one user a minute: an honest client backs off, and a node that dies costs
+ * each of its users one. Each reads and sends the user's lists.
+ */
+const LOGINS_PER_USER = 120;
 /** Thread numbers beside the session workers (1 to 64); further password threads follow the first. */
 export const STORE_THREAD = 100;
 export const PASSWORD_THREAD = 101;
@@ -159,6 +164,7 @@ function sessionOptions(
     // Each worker's share, so that together they stay within what the store takes.
     maxStoreQueue: Math.ceil(limits.storeQueue / workers),
     maxFriends: limits.friends,
+    loginsPerMinute: LOGINS_PER_USER,
     messagesPerMinute: limits.messagesPerMinute,
     unitsPerMinute: limits.unitsPerMinute,
     deliveriesPerMinute: limits.deliveriesPerMinute,

@@ -56,11 +56,13 @@ export async function innocent(options: InnocentOptions, until: number): Promise
   const acknowledged = new Set<unknown>();
   const arrived = new Set<unknown>();
   let [loginMs, memory, unready] = [0, rest, 0];
+  /** Everything was sent, and what will be acknowledged is. */
+  let isSaid = false;
   const isOver = () => Date.now() >= until;
 
   const receive = async () => {
     const isMissing = () => [...acknowledged].some((cid) => !arrived.has(cid));
-    while (!isOver() || (isMissing() && Date.now() < until + ARRIVE_MS)) {
+    while (!isSaid || (isMissing() && Date.now() < until + ARRIVE_MS)) {
       await pause(CHAT_EVERY_MS / 2);
       const pushes = two.takeAll(MSGID.ONE_CHAT);
       if (pushes.length === 0) continue;
@@ -88,6 +90,7 @@ export async function innocent(options: InnocentOptions, until: number): Promise
       await pause(CHAT_EVERY_MS);
     }
     await Promise.all(acks);
+    isSaid = true;
   };
   const logIn = async () => {
     while (!isOver()) {

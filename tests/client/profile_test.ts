@@ -3,7 +3,13 @@ import { join } from "@std/path";
 import { FlagError, flagHelp, parseFlags } from "../../client/flags.ts";
 import { freshProfile } from "../../client/profile/fresh_profile.ts";
 import { InputHistory } from "../../client/terminal/input/input_history.ts";
-import { configDirectory, Profile, ProfileError } from "../../client/profile/profile.ts";
+import {
+  configDirectory,
+  isFor,
+  isOfServer,
+  Profile,
+  ProfileError,
+} from "../../client/profile/profile.ts";
 import { rowText } from "../../client/terminal/screen/screen.ts";
 import { readPlace } from "../../client/terminal/sign_in.ts";
 
@@ -117,4 +123,22 @@ Deno.test("a row is cut at the window's edge, and doubtful emoji are pinned to t
     "\x1b[0m\x1b[1mred\x1b[0m",
   );
   assertEquals(rowText([{ text: "a❤️b" }], 10, false), "a  \x1b[2G❤️\x1b[4Gb");
+});
+
+Deno.test("a saved login, and what is unsent of it, go nowhere but to the server they are of", () => {
+  const place = { host: "chat.example", port: 6000, tls: true, ca: undefined };
+  const session = { id: 1, name: "ann", friends: [], groups: [], token: "t", node: "" };
+  const saved = freshProfile(place, session, "device");
+  const nothing = { name: undefined, host: undefined, port: undefined, tls: false, ca: undefined };
+  assertEquals([isFor(saved, nothing), isOfServer(saved, nothing)], [true, true]);
+  assertEquals(isFor(saved, { ...nothing, ...place, name: "ann" }), true);
+  assertEquals([isFor(saved, { ...nothing, name: "bob" }), isOfServer(saved, nothing)], [
+    false,
+    true,
+  ]);
+  for (const other of [{ host: "evil.example" }, { port: 6001 }, { ca: "other.pem" }]) {
+    assertEquals(isOfServer(saved, { ...nothing, ...other }), false, JSON.stringify(other));
+  }
+  const plain = { ...saved, tls: false };
+  assertEquals(isOfServer(plain, { ...nothing, tls: true }), false);
 });

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertNotMatch } from "@std/assert";
 import { join } from "@std/path";
 import { connect } from "../../client/mod.ts";
 import { MSGID } from "@chat/wire/messages.ts";
+import { ScriptAnswers } from "../../client/script/script_answers.ts";
 import { Profile } from "../../client/profile/profile.ts";
 import { PeerListener } from "../support/client_peer.ts";
 import { ClientProcess } from "../support/client_process.ts";
@@ -474,4 +475,14 @@ Deno.test("a script that has logged out does not wait for what an earlier run ha
 
   assertEquals(code, 1);
   assert(kept.includes('"c1"'), "the next run has it");
+});
+
+Deno.test("a line of output holds nothing that a terminal obeys or a reader takes for its end", () => {
+  const lines: string[] = [];
+  const answers = new ScriptAnswers((line) => lines.push(line));
+  const text = "\u007f\u009b31m\u0085\u2028\u2029\u061c\u200e\u202e\u2066\u2069 日本 😀";
+  answers.tell({ event: "message", text });
+
+  assertNotMatch(lines.join(), /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/);
+  assertEquals(JSON.parse(lines.join()), { event: "message", text });
 });

@@ -6,6 +6,10 @@ import { PeerListener } from "../support/client_peer.ts";
 
 /** The dialogue of `--name alice`, with these answers; and all that it says and asks. */
 function aliceSignsIn(port: number, ...answers: string[]) {
+  return signsIn(port, false, ...answers);
+}
+
+function signsIn(port: number, register: boolean, ...answers: string[]) {
   const dialogue: string[] = [];
   const signedIn = signIn({
     ask: (question) => {
@@ -18,6 +22,7 @@ function aliceSignsIn(port: number, ...answers: string[]) {
     placeIsGiven: true,
     name: "alice",
     password: undefined,
+    register,
   });
   return { signedIn, dialogue };
 }
@@ -57,4 +62,23 @@ Deno.test("an empty password asks for the name again, so that somebody else can 
   ]);
   assertEquals(name, "bob");
   if (typeof result !== "string") await result.client.close();
+});
+
+Deno.test("--register makes the account without a question, and one that is there is logged in to", async () => {
+  for (const errno of [0, 1]) {
+    using listener = new PeerListener();
+    const { signedIn, dialogue } = signsIn(listener.port, true, "secret");
+    await using peer = await listener.accept();
+    const register = await peer.expect(MSGID.REGISTER);
+    await peer.send({
+      ...{ msgid: MSGID.REGISTER_ACK, errno, req: register.req },
+      ...(errno === 0 ? { id: 1 } : { errmsg: "taken" }),
+    });
+    await peer.logIn();
+    const result = await signedIn;
+
+    assertEquals(register.name, "alice");
+    assertEquals(dialogue, ["Password for alice: "]);
+    if (typeof result !== "string") await result.client.close();
+  }
 });

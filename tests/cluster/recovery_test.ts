@@ -65,6 +65,7 @@ function hostOptions(): HostOptions {
       maxGroup: 0,
       maxStoreQueue: 100,
       maxFriends: 0,
+      loginsPerMinute: 0,
       messagesPerMinute: 0,
       unitsPerMinute: 0,
       deliveriesPerMinute: 0,

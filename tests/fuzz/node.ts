@@ -247,6 +247,7 @@ function sessionOptions(): SessionWorkerOptions {
       maxGroup: 100,
       maxStoreQueue: 100_000,
       maxFriends: 100,
+      loginsPerMinute: 0,
       messagesPerMinute: 0,
       unitsPerMinute: 0,
       deliveriesPerMinute: 0,

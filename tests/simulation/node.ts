@@ -278,6 +278,7 @@ export class SimNode implements Owner {
         maxGroup: 0,
         maxStoreQueue: 1_000,
         maxFriends: 0,
+        loginsPerMinute: 0,
         messagesPerMinute: 0,
         unitsPerMinute: 0,
         deliveriesPerMinute: 0,
