@@ -52,12 +52,6 @@ async function main(): Promise<void> {
     return;
   }
   const log = createLog(invocation.config.logLevel, Deno.stderr.isTerminal());
-  if (Deno.args.some((arg) => PASSWORD_IN_URL.test(arg))) {
-    log.warn(
-      "a password in an argument can be seen by everybody on this machine (ps): " +
-        "set CHAT_MYSQL and CHAT_REDIS instead",
-    );
-  }
   try {
     await serve(withinOpenFiles(invocation.config, log), log);
   } finally {
@@ -127,6 +121,12 @@ async function serve(config: Config, log: ProgramLog): Promise<void> {
   }`;
   const where = `listening on ${at}/healthz`;
   console.log(`chat server ready: ${where} (${store(config)}, ${workers(config)})`);
+  if (Deno.args.some((arg) => PASSWORD_IN_URL.test(arg))) {
+    log.warn(
+      "a password in an argument can be seen by everybody on this machine (ps): " +
+        "set CHAT_MYSQL and CHAT_REDIS instead",
+    );
+  }
   await stopped;
   console.log("chat server: stopping");
   await admin?.[Symbol.asyncDispose]();

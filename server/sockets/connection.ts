@@ -11,7 +11,7 @@
 import { ERRNO, type ErrorCode } from "@chat/wire/errors.ts";
 import { FrameSplitter } from "@chat/wire/splitter.ts";
 import { PUSH_CLOSE, type SessionMemo } from "../../actors/runtime/lane.ts";
-import type { Clock } from "../../actors/ports.ts";
+import { type Clock, systemClock } from "../../actors/ports.ts";
 import type { CloseReason } from "./close_reason.ts";
 import { type ClosableSocket, Ending } from "./ending.ts";
 import { OutQueue } from "./out_queue.ts";
@@ -74,6 +74,7 @@ export class Connection {
   readonly #limits: ConnectionLimits;
   readonly #splitter: FrameSplitter;
   readonly #now: () => number;
+  readonly #after: Clock["after"];
   readonly #pace: ReadPace;
   readonly #out = new OutQueue();
   readonly #ending: Ending;
@@ -90,7 +91,7 @@ export class Connection {
     limits: ConnectionLimits,
     events: ConnectionEvents,
     now: () => number,
-    after?: Clock["after"],
+    after: Clock["after"] = systemClock.after,
     network?: string,
   ) {
     this.conn = conn;
@@ -99,6 +100,7 @@ export class Connection {
     this.#limits = limits;
     this.#events = events;
     this.#now = now;
+    this.#after = after;
     this.#pace = new ReadPace(limits, network);
     this.#ending = new Ending(socket, after);
     this.heardAt = now();
@@ -313,7 +315,7 @@ export class Connection {
     }
     if (this.#spaced > 0 && this.v === 1 && !this.#out.isEmpty) {
       this.#spaced--;
-      setTimeout(() => this.flush(), SPACE_MS);
+      this.#after(SPACE_MS, () => this.flush());
     } else this.flush();
     // A BYE would have been the last: that is all a peer that has ended is owed.
     const said = this.#ending.reason !== undefined && !this.#out.writing;

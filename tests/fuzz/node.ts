@@ -60,11 +60,12 @@ export class FuzzPeer {
     this.feed(new TextEncoder().encode(text));
   }
 
-  /** Everything fed was read, and every frame of it is finished. */
+  /** Everything fed was read, and every frame of it is finished and answered. */
   get quiet(): boolean {
     if (this.connection.closed) return true;
     return this.#chunks.length === 0 && this.#rest === undefined &&
-      this.#wake !== undefined && this.connection.unfinished === 0;
+      this.#wake !== undefined && this.connection.unfinished === 0 &&
+      this.connection.queuedBytes === 0;
   }
 
   close(): void {

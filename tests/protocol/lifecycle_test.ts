@@ -287,7 +287,7 @@ Deno.test("a silent user is offline once closed, and may log in again", async ()
 
 for (const v of [1, 2] as const) {
   Deno.test(`a v${v} client that reads nothing is closed with a reason and misses nothing`, async () => {
-    const flags = ["--heartbeat", "2", "--log-level", "debug"];
+    const flags = ["--heartbeat", "2", "--log-level", "debug", "--classic-bytes", "0"];
     await using server = await TestServer.start({ flags });
     await using alice = await server.connect();
     await alice.enter("alice");
@@ -326,7 +326,7 @@ for (const v of [1, 2] as const) {
 }
 
 Deno.test("whoever has megabytes waiting gets them all, as a v1 and as a v2 client", async () => {
-  await using server = await TestServer.start();
+  await using server = await TestServer.start({ flags: ["--classic-bytes", "0"] });
   await using alice = await server.connect();
   const a = await alice.enter("alice");
   const count = 150;

@@ -74,7 +74,7 @@ const PROOFS: Record<(typeof FLAGS)[number]["name"], Proof> = {
   "max-group": limits("--max-group and --max-friends"),
   "max-friends": limits("--max-group and --max-friends"),
   "max-groups": limits("--max-groups: one more"),
-  "classic-bytes": { file: "protocol/classic_bytes", name: "nothing that a v1 client is sent" },
+  "classic-bytes": { file: "protocol/classic_bytes", name: "--classic-bytes 0: a long" },
   "history-days": { file: "server/flags", name: "--history-days: a node removes" },
   "drain-seconds": { file: "server/flags", name: "--drain-seconds: clients are told over" },
   "trace-one-in": { file: "actors/tracing", name: "one message between two workers is one trace" },
