@@ -27,6 +27,12 @@ const cryptoBytes: RandomBytes = (count) => crypto.getRandomValues(new Uint8Arra
  */
 export const MAX_RESENT_MS = 10 * 60_000;
 
+/**
+ * How far ahead of the wall clock a client's word may move a clock, ms: nodes' clocks differ by less
+ * where anything keeps them right, and what is ahead stays ahead for so long.
+ */
+const MAX_AHEAD_MS = 5_000;
+
 /** Gives message ids; one per thread that stamps messages. */
 export class HybridClock {
   readonly #now: () => number;
@@ -83,6 +89,14 @@ export class HybridClock {
     else if (time === this.#time && counter > this.#counter) this.#counter = counter;
   }
 
+  /**
+   * Whether a client's word of `mid` may be taken: it moves this clock by little, or not at all. A
+   * word of a far future would drag every clock along that hears of it.
+   */
+  believes(mid: Mid): boolean {
+    return midTime(mid) <= Math.max(this.#time, this.#now() + MAX_AHEAD_MS);
+  }
+
   /** Time of the latest id given or observed, epoch ms. */
   get time(): number {
     return this.#time;
@@ -110,11 +124,6 @@ function following(mid: Mid): string {
   return counter < MAX_COUNTER
     ? mid.slice(0, TIME_CHARS) + encode(counter, COUNTER_CHARS)
     : encode(midTime(mid) + 1, TIME_CHARS) + encode(0, COUNTER_CHARS);
-}
-
-/** Whether `mid` may be a message's of today: a client's word of a later one would drag clocks along. */
-export function isCredible(mid: Mid, now: number): boolean {
-  return midTime(mid) <= now + MAX_RESENT_MS;
 }
 
 /** Time part of a `mid`: when it was stamped, epoch ms of the hybrid clock. */

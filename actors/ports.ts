@@ -333,10 +333,10 @@ export interface Location {
 /** What became of a claim on a user's online entry. */
 export type Claim =
   /**
-   * The entry is ours. `previous` held it (only with `takeover`) and must be told to go. `unanswered`:
-   * the bus is away, and nobody knows whether another node holds it.
+   * The entry is ours. `previous` held it (only with `takeover`) and must be told to go. `isGuess`:
+   * the bus is away, or has just lost what it knew, and nobody knows whether another node holds it.
    */
-  | { readonly granted: true; readonly previous: Location | undefined; readonly unanswered?: true }
+  | { readonly granted: true; readonly previous: Location | undefined; readonly isGuess?: true }
   /** A live session holds it. */
   | { readonly granted: false };
 
@@ -373,7 +373,7 @@ export interface BusPort {
   broadcast(text: string): void;
   /**
    * Takes a user's online entry, cluster-wide and atomically. An entry of a dead node is void.
-   * While the bus is away the claim is granted `unanswered`, and repaired later. Never rejects.
+   * While the bus is away the claim is granted as a guess, and repaired later. Never rejects.
    */
   claim(user: UserId, conn: number, takeover: boolean): Promise<Claim>;
   /**

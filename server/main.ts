@@ -16,6 +16,8 @@ const FAILED = 1;
 /** A limit that is lowered to less than this part of itself is worth a line. */
 const WORTH_SAYING = 0.9;
 const PASSWORD_IN_URL = /^(?:--(?:mysql|redis)=)?(?:mysql|rediss?):\/\/[^/@]*:[^/@]+@/;
+/** SIGUSR2 comes to nothing so soon after the last one, ms: the others' workers have to carry on. */
+const BETWEEN_KILLS_MS = 500;
 /** How long the last lines of the log may take, ms. */
 const FLUSH_MS = 500;
 
@@ -99,7 +101,10 @@ async function serve(config: Config, log: ProgramLog): Promise<void> {
   });
   // A way to see that a session worker's death disturbs nobody, without a debugger.
   let next = 0;
+  let killedAt = -Infinity;
   Deno.addSignalListener("SIGUSR2", () => {
+    if (performance.now() - killedAt < BETWEEN_KILLS_MS) return;
+    killedAt = performance.now();
     const index = next++ % Math.max(1, config.workers);
     if (!node.killWorker(index)) log.warn("no session worker to restart", { index });
   });

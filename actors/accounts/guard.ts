@@ -160,22 +160,29 @@ export class Guard implements Actor<GuardMessage> {
     const network = this.#limits.network(remote);
     const wideNetwork = this.#limits.wideNetwork?.(remote);
     const isExempt = this.#limits.exempt(remote);
-    const ofAddress = isExempt ? 0 : Math.max(
+    // A device of the account's owner does not wait for what others do at its address.
+    const isDevice = known !== undefined && isDeviceKey(known);
+    const ofAddress = isExempt || isDevice ? 0 : Math.max(
       this.#wait(addressKey(network), failures * ADDRESS_FACTOR),
       wideNetwork === undefined
         ? 0
         : this.#wait(wideKey(wideNetwork), failures * ADDRESS_FACTOR * WIDE_FACTOR),
       this.#paceOf(this.#logins, remote),
     );
-    if (ofAddress > 0) return this.#verdict(remote, ofAddress, false);
-    const ofPair = this.#wait(this.#pairKey(attempt), failures);
+    if (ofAddress > 0) return this.#verdict(remote, ofAddress, known === undefined);
+    const pair = this.#pairKey(attempt);
+    const ofPair = Math.max(
+      this.#wait(pair, failures),
+      isDevice && !isExempt ? this.#logins.near.wait(pair) : 0,
+    );
     const ofAccount = known === undefined
       ? this.#wait(accountKey(account), failures * ACCOUNT_FACTOR)
       : 0;
     const wait = Math.max(ofPair, ofAccount);
     if (wait > 0) return this.#verdict(remote, wait, known === undefined);
-    if (!isExempt) this.#add(this.#logins, remote);
-    this.#failed(this.#pairKey(attempt));
+    if (isDevice) this.#logins.near.add(pair);
+    else if (!isExempt) this.#add(this.#logins, remote);
+    this.#failed(pair);
     this.#failed(accountKey(account));
     return this.#verdict(remote, 0, false);
   }
@@ -239,6 +246,10 @@ export function addressKey(network: string): string {
 /** A device that an account's owner has logged in on, as an origin. */
 export function deviceKey(device: string): string {
   return `device ${device}`;
+}
+
+function isDeviceKey(origin: string): boolean {
+  return origin.startsWith("device ");
 }
 
 function wideKey(network: string): string {

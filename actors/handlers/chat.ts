@@ -18,7 +18,7 @@ import {
 import { MAX_HISTORY_UNITS } from "@chat/wire/limits.ts";
 import type { Message } from "../ports.ts";
 import { historyText } from "../sessions/push_text.ts";
-import { MAX_RESENT_MS, midTime } from "../hlc.ts";
+import { MAX_RESENT_MS } from "../hlc.ts";
 import { WORKER_SPAN } from "../runtime/lane.ts";
 import type { Turn } from "../runtime/mailbox.ts";
 import { targetKey } from "../sessions/sent_chats.ts";
@@ -276,8 +276,8 @@ function stamp({ at, seen = "" }: Draft, prev: string, host: Host): string {
   if (at === undefined) return host.hlc.next();
   const now = host.clock.now();
   // A `seen` of the future would push everything after it there.
-  const known = seen === "" || midTime(seen) <= now + MAX_RESENT_MS;
-  if (Math.abs(now - at) > MAX_RESENT_MS || !known) return host.hlc.next();
+  const known = seen === "" || host.hlc.believes(seen);
+  if (now - at > MAX_RESENT_MS || !known) return host.hlc.next();
   // The clock of the node that had it first may be ahead of ours.
   return host.hlc.resent(Math.min(at, now), prev, seen);
 }

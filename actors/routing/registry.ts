@@ -49,7 +49,8 @@ export type PeerMessage =
   | { readonly t: "changes"; readonly seq: number; readonly list: readonly number[] }
   /** Pairs user, worker: everybody online there. */
   | { readonly t: "snapshot"; readonly seq: number; readonly list: readonly number[] }
-  | { readonly t: "ask_snapshot" }
+  /** `again`: the bus has lost what it knew; whoever states whom it has tells the bus before. */
+  | { readonly t: "ask_snapshot"; readonly again?: true }
   /** The user's entry was taken over by the sender. */
   | { readonly t: "evict"; readonly user: UserId; readonly conn: number }
   | { readonly t: "hints"; readonly users: readonly UserId[] };
@@ -164,7 +165,7 @@ export class Registry implements Actor<RegistryMessage> {
     if (!claim.granted) return false;
     // Of a user on another node the bus may know already that they have left there. Only the bus, and
     // not one that has forgotten everything while this was asked.
-    const isGuess = before < 0 && (claim.unanswered === true || !this.#hasStated(before));
+    const isGuess = before < 0 && (claim.isGuess === true || !this.#hasStated(before));
     if ((isGuess && !takeover) || !isOpen(conn)) {
       void bus.release(user, conn);
       return false;
@@ -235,8 +236,9 @@ export class Registry implements Actor<RegistryMessage> {
     switch (m.t) {
       case "ask_snapshot":
         // During a reset the bus may lack what it would state; all are told at the end.
-        if (this.#resets === 0) this.#ports.toPeer(from, this.#snapshot());
-        return;
+        if (this.#resets > 0) return;
+        if (m.again === true) return this.#stateAgain(from);
+        return this.#ports.toPeer(from, this.#snapshot());
       case "snapshot": {
         const gone = new Set(peer.users.keys());
         for (let i = 0; i < m.list.length; i += 2) gone.delete(m.list[i] ?? 0);
@@ -376,13 +378,17 @@ export class Registry implements Actor<RegistryMessage> {
   }
 
   async #reset(): Promise<void> {
-    const entries = [...this.#users].map(([conn, user]) => ({ user, conn }));
     for (const peer of this.#peers.values()) peer.stated = false;
+    await this.#stateAgain(undefined);
+    this.#ports.toPeer(undefined, { t: "ask_snapshot", again: true });
+  }
+
+  /** Tells the bus, then one other node or all, whom this node has. */
+  async #stateAgain(to: NodeId | undefined): Promise<void> {
     this.#resets++;
-    await this.#ports.bus.announce(entries);
+    await this.#ports.bus.announce([...this.#users].map(([conn, user]) => ({ user, conn })));
     this.#resets--;
-    this.#ports.toPeer(undefined, this.#snapshot());
-    this.#ports.toPeer(undefined, { t: "ask_snapshot" });
+    this.#ports.toPeer(to, this.#snapshot());
   }
 
   // ── telling others ─────────────────────────────────────────────────────────────────────────

@@ -17,6 +17,8 @@ export interface SessionMemo {
   readonly name: string;
   /** Id of the resume token in use; "" for v1. */
   readonly tokenId: string;
+  /** What the client calls itself, from its LOGIN or RESUME; "" when it does not say. */
+  readonly device: string;
   readonly wantsDelivered: boolean;
   readonly wantsTyping: boolean;
   /** A chat that was put off and has to come again before any later one. */

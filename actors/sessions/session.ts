@@ -61,6 +61,8 @@ export class Session {
   login = 0;
   name = "";
   tokenId = "";
+  /** What the client calls itself; "" when it does not say. */
+  device = "";
   wantsDelivered = false;
   wantsTyping = false;
   closed = false;
@@ -121,15 +123,16 @@ export class Session {
 
   /** What the main thread needs to rebuild this session. */
   memo(): SessionMemo {
-    const { conn, v, user, name, tokenId, wantsDelivered, wantsTyping, leftBy } = this;
+    const { conn, v, user, name, tokenId, device, wantsDelivered, wantsTyping, leftBy } = this;
     const { refused } = this.sent;
-    return { conn, v, user, name, tokenId, wantsDelivered, wantsTyping, refused, leftBy };
+    return { conn, v, user, name, tokenId, device, wantsDelivered, wantsTyping, refused, leftBy };
   }
 
   /** Takes up what an earlier worker had reached with this connection. */
   restore(memo: SessionMemo, lastPush: number, now: number): void {
     this.v = memo.v;
     this.tokenId = memo.tokenId;
+    this.device = memo.device;
     this.wantsDelivered = memo.wantsDelivered;
     this.wantsTyping = memo.wantsTyping;
     this.leftBy = memo.leftBy;
@@ -152,6 +155,7 @@ export class Session {
     this.user = 0;
     this.name = "";
     this.tokenId = "";
+    this.device = "";
     this.sent.end();
     this.#order.end();
     this.#window.end();

@@ -46,6 +46,20 @@ Deno.test("an account that many addresses guess at is slow for all but known ori
   }
 });
 
+Deno.test("a known device does not wait for what others do at its address", () => {
+  const { ask, guess } = scene({ loginsPerMinute: 60 });
+  for (let n = 0; n < 40; n++) guess({ remote: "nat", account: `of somebody ${n}` });
+  const own = { remote: "nat", account: "ann" };
+  assertEquals(ask(own)?.unlessKnown, true);
+  assertEquals(ask({ ...own, known: addressKey("nat") })?.waitMs, 1_000);
+  const device = { ...own, known: deviceKey("phone") };
+  assertEquals(
+    [guess(device), guess(device), guess(device)],
+    [0, 0, 1_000],
+    "it has its own count",
+  );
+});
+
 Deno.test("a right password clears its own address, and neither the account nor an address that tries many", () => {
   const { clock, ask, result, guess } = scene();
   const own = { remote: "home", account: "ann" };

@@ -61,6 +61,18 @@ Deno.test("midAt is the least id of its time, and midTime reads it back", () => 
   assertEquals(midAt(-5), midAt(0));
 });
 
+Deno.test("a client's word moves a clock by five seconds at most", () => {
+  let now = 1_700_000_000_000;
+  const clock = new HybridClock(() => now);
+  assert(clock.believes(midAt(0)) && clock.believes(midAt(now + 5_000)));
+  assert(!clock.believes(midAt(now + 5_001)));
+  clock.observe(midAt(now + 60_000)); // another node's message
+  assert(clock.believes(midAt(now + 60_000)), "where the clock is already");
+  assert(!clock.believes(midAt(now + 60_001)));
+  now -= 3_600_000;
+  assert(clock.believes(midAt(now + 3_660_000)), "a wall clock put back takes nothing back");
+});
+
 Deno.test("a message sent again sorts before what came later, and after what its sender had seen", () => {
   fc.assert(
     fc.property(fc.nat(5_000), fc.nat(5_000), fc.boolean(), (waited, seenAgo, seen) => {

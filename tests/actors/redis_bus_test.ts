@@ -18,7 +18,7 @@ const LEASE_MS = 500;
 /** From the end of an outage until envelopes get through: the longest pause, and a beat. */
 const RECOVERY_MS = 10_000;
 const GRANTED: Claim = { granted: true, previous: undefined };
-const UNANSWERED: Claim = { ...GRANTED, unanswered: true };
+const A_GUESS: Claim = { ...GRANTED, isGuess: true };
 
 interface Here extends Member {
   readonly bus: RedisBus;
@@ -113,7 +113,7 @@ Deno.test("the Redis bus survives a Redis that is killed and comes back empty", 
   await bench.redis.kill9();
   await until(() => !soundly(a) && !soundly(b), 2_000, "the loss is seen");
   const askedAt = performance.now();
-  assertEquals(await b.bus.claim(2, 1, false), UNANSWERED);
+  assertEquals(await b.bus.claim(2, 1, false), A_GUESS);
   assert(performance.now() - askedAt <= 1_000, "a claim without Redis takes too long");
   a.bus.broadcast("to nobody");
   assert(a.bus.counters.dropped > 0);
@@ -171,7 +171,7 @@ Deno.test("a claim that finds the lease missing takes it again and makes the nod
   await a.bus.claim(1, 1, false);
 
   await bench.view.call("FLUSHALL");
-  assertEquals(await a.bus.claim(2, 2, false), GRANTED);
+  assertEquals(await a.bus.claim(2, 2, false), A_GUESS, "nobody knows who else has the user");
 
   await until(() => a.seen.resets > 0, 1_000, "it is told to reset");
   assertEquals(await bench.view.call("EXISTS", "chat:node:a"), 1);
@@ -203,7 +203,7 @@ Deno.test("a connection that goes silent is replaced, and claims do not wait for
   const askedAt = performance.now();
   const claim = a.bus.claim(1, 1, false);
   await until(() => !soundly(a), 2_000, "the silence is seen");
-  assertEquals(await claim, UNANSWERED);
+  assertEquals(await claim, A_GUESS);
   assert(performance.now() - askedAt <= 1_200, "a claim takes too long");
   await until(() => b.seen.downs.length > 0, 4 * LEASE_MS, "others take it for dead");
 
@@ -342,7 +342,7 @@ Deno.test("envelopes get through a Redis that refuses writes, and problem() says
   await bench.view.call("CONFIG", "SET", "min-replicas-to-write", 1);
   await until(() => !soundly(a), 2_000, "the refusal is seen");
   assertMatch(a.bus.problem() ?? "", /refuses to write: .*NOREPLICAS/);
-  assertEquals(await a.bus.claim(1, 1, false), UNANSWERED);
+  assertEquals(await a.bus.claim(1, 1, false), A_GUESS);
   await talk(a, b, 1_000);
 
   await bench.view.call("CONFIG", "SET", "min-replicas-to-write", 0);
@@ -356,7 +356,7 @@ Deno.test("a claim that Redis refuses is granted, and made good after a reset", 
   const a = await bench.join("a");
 
   await bench.view.call("SET", "chat:online", "no hash");
-  assertEquals(await a.bus.claim(1, 1, false), UNANSWERED);
+  assertEquals(await a.bus.claim(1, 1, false), A_GUESS);
   await bench.view.call("DEL", "chat:online");
   await until(() => a.seen.resets > 0, 4 * LEASE_MS, "it is told to reset");
   await a.bus.announce([{ user: 1, conn: 1 }]);

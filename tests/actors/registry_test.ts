@@ -16,18 +16,22 @@ import { FakeClock, microtasks } from "../support/fake_clock.ts";
 const SPAN = 64; // connection numbers: conn % 64 is the worker
 const conn = (n: number, worker = 0) => n * SPAN + worker;
 
-/** What all nodes' claims rest on, as Redis holds it; `away` makes every node trust itself. */
+/** What all nodes' claims rest on, as Redis holds it. */
 class Entries {
   readonly map = new Map<UserId, Location>();
+  /** Every node trusts itself. */
   away = false;
+  /** It has just lost all it knew, and grants. */
+  emptied = false;
 
   claim(user: UserId, location: Location, takeover: boolean): Claim {
     const held = this.map.get(user);
-    if (this.away) return { granted: true, previous: undefined, unanswered: true };
+    if (this.away) return { granted: true, previous: undefined, isGuess: true };
     const own = held?.node === location.node;
     if (held !== undefined && !own && !takeover) return { granted: false };
     this.map.set(user, location);
-    return { granted: true, previous: own ? undefined : held };
+    const previous = own ? undefined : held;
+    return { granted: true, previous, ...(this.emptied && { isGuess: true }) };
   }
 }
 
@@ -249,8 +253,21 @@ Deno.test("who is on another node keeps the place while a bus that came back emp
     return { type: "peer", from: "m", message: said.message } as const;
   };
   const ask = { type: "peer", from: "n", message: { t: "ask_snapshot" } } as const;
+  const askAgain = {
+    type: "peer",
+    from: "n",
+    message: { t: "ask_snapshot", again: true },
+  } as const;
   await other.login(7, conn(1));
   await other.tell(ask);
+  await node.tell(snapshot());
+
+  entries.map.clear();
+  entries.emptied = true;
+  assertEquals(await node.login(7, conn(4)), false, "the bus has lost what it knew");
+  entries.emptied = false;
+  await other.tell(askAgain);
+  assertEquals(entries.map.get(7)?.conn, conn(1), "told to the bus before it is stated");
   await node.tell(snapshot());
 
   entries.map.clear();

@@ -2,6 +2,7 @@
 
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { MSGID } from "@chat/wire/messages.ts";
+import { RedisView } from "../support/redis_view.ts";
 import { TestCluster } from "../support/cluster_harness.ts";
 
 /** The lease, and what noticing its end takes. */
@@ -62,4 +63,36 @@ Deno.test("a node that was frozen past its lease finds its users gone and takes 
   assertEquals((await newer.take(MSGID.ONE_CHAT)).msg, "to the newer one");
   await using refused = await cluster.connect(1);
   assertEquals((await refused.login(id)).errno, 2);
+});
+
+Deno.test("a Redis that is emptied lets nobody take a place that somebody has on another node", async () => {
+  await using cluster = await TestCluster.start(2);
+  const users = 8;
+  const held = [];
+  for (let i = 0; i < users; i++) {
+    const peer = await cluster.connect(0);
+    held.push({ peer, id: await peer.enter(`user ${i}`) });
+  }
+  const view = await RedisView.open(cluster.redis.url);
+  try {
+    // Known there before: it is what the others go by while Redis knows nothing.
+    await using watcher = await cluster.connect(1);
+    await watcher.enter("watcher");
+    for (const { id } of held) {
+      await using other = await cluster.connect(1);
+      assertEquals((await other.login(id)).errno, 2);
+    }
+
+    for (let round = 0; round < 2; round++) {
+      await view.call("FLUSHALL");
+      for (const { id } of held) {
+        await using other = await cluster.connect(1);
+        assertEquals((await other.login(id)).errno, 2, `user ${id} after FLUSHALL ${round}`);
+      }
+    }
+    assert(held.every(({ peer }) => !peer.ended), "somebody has lost their place");
+  } finally {
+    await view.close();
+    for (const { peer } of held) await peer[Symbol.asyncDispose]();
+  }
 });

@@ -118,7 +118,7 @@ const BOB = 9;
 /** Gives a host ANN's restored session and a frame of hers, in one turn. */
 function annSends(host: SessionHost, seq: number, text: string, refused?: SessionMemo["refused"]) {
   const memo = {
-    ...{ conn: 64, user: ANN, name: "ann", tokenId: "" },
+    ...{ conn: 64, user: ANN, name: "ann", tokenId: "", device: "" },
     ...{ v: 2 as const, wantsDelivered: false, wantsTyping: false, refused, leftBy: undefined },
   };
   host.receiveLane({

@@ -17,6 +17,7 @@ const MEMO: SessionMemo = {
   user: 7,
   name: "x",
   tokenId: "",
+  device: "",
   wantsDelivered: false,
   wantsTyping: false,
   refused: undefined,

@@ -42,7 +42,16 @@ function watched(memo: Partial<SessionMemo>, options: { loginMs?: number; takes?
   });
   connections.set(64, connection);
   connection.memo = {
-    ...{ conn: 64, v: 2, user: 7, name: "x", tokenId: "", refused: undefined, leftBy: undefined },
+    ...{
+      conn: 64,
+      v: 2,
+      user: 7,
+      name: "x",
+      tokenId: "",
+      device: "",
+      refused: undefined,
+      leftBy: undefined,
+    },
     ...{ wantsDelivered: false, wantsTyping: false },
     ...memo,
   };

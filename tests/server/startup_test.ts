@@ -16,6 +16,7 @@ import {
   TestPeer,
   TestServer,
 } from "../support/server_harness.ts";
+import { until } from "../support/until.ts";
 
 const SECRET = "hunter2";
 
@@ -107,6 +108,41 @@ Deno.test("a damaged database is refused and left as it is", async () => {
   });
 });
 
+Deno.test("a page that is damaged makes the node unready when it is read, and the others are served", async () => {
+  await withDir(async (dir) => {
+    const path = `${dir}/chat.db`;
+    let alice = 0;
+    {
+      await using server = await TestServer.start({ data: dir });
+      await using peer = await server.connect();
+      alice = await peer.enter("alice");
+      await peer.chat(alice, `NEEDLE ${"x".repeat(9_000)}`, "1");
+    }
+    const bytes = await Deno.readFile(path);
+    const needle = new TextEncoder().encode("NEEDLE");
+    const at = bytes.findIndex((_, i) => needle.every((byte, j) => bytes[i + j] === byte));
+    assert(at > 0);
+    const page = at - at % 4_096;
+    await Deno.writeFile(path, bytes.fill(0x5a, page, page + 4_096));
+
+    await using server = await TestServer.start({ data: dir });
+    await using peer = await server.connect();
+    const ready = async () => {
+      const answer = await fetch(`http://127.0.0.1:${server.httpPort}/readyz`);
+      return { status: answer.status, text: await answer.text() };
+    };
+    assertEquals((await ready()).status, 200);
+    await peer.login(alice);
+    await peer.send({ msgid: MSGID.HISTORY, userid: alice, req: 1 });
+    assertEquals((await peer.expect(MSGID.ERROR)).errno, 9);
+
+    await until(async () => (await ready()).status === 503, 5_000);
+    assertMatch((await ready()).text, /the database is damaged.*restore a backup/);
+    await using bob = await server.connect();
+    assertEquals((await bob.login(await bob.register("bob"))).errno, 0);
+  });
+});
+
 /** A port whose queue of connections is full: packets to it are dropped, connecting never ends. */
 class BlackHole implements Disposable {
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
@@ -132,6 +168,24 @@ class BlackHole implements Disposable {
   }
 }
 
+/** A port that answers whatever comes as a Redis without TLS answers it. */
+function answeringPlainly(): Disposable & { readonly port: number } {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const answer = async (conn: Deno.Conn) => {
+    try {
+      await conn.read(new Uint8Array(1_024));
+      await conn.write(new TextEncoder().encode("-ERR unknown command\r\n"));
+      while (await conn.read(new Uint8Array(1_024)) !== null);
+    } catch { // the node has gone
+    }
+    conn.close();
+  };
+  (async () => {
+    for await (const conn of listener) void answer(conn);
+  })();
+  return { port: listener.addr.port, [Symbol.dispose]: () => listener.close() };
+}
+
 Deno.test("a locked database, and MySQL or Redis that refuse, keep silent or cannot be reached, are named in time", async () => {
   await withDir(async (dir) => {
     using hole = await BlackHole.dig();
@@ -139,6 +193,8 @@ Deno.test("a locked database, and MySQL or Redis that refuse, keep silent or can
     const { port } = silent.addr;
     const mysql = (at: number) => ["--mysql", `mysql://chat:${SECRET}@127.0.0.1:${at}/chat`];
     const redis = (at: number) => [...mysql(1), "--redis", `redis://:${SECRET}@127.0.0.1:${at}`];
+    using plain = answeringPlainly();
+    const tlsTo = (at: number) => [...mysql(1), "--redis", `rediss://127.0.0.1:${at}`];
     const other = new DatabaseSync(`${dir}/chat.db`);
     other.exec("BEGIN EXCLUSIVE");
     try {
@@ -150,6 +206,7 @@ Deno.test("a locked database, and MySQL or Redis that refuse, keep silent or can
         [redis(1), "127.0.0.1:1", "Redis", "check its URL"],
         [redis(port), `127.0.0.1:${port}`, "Redis", "check its URL"],
         [redis(hole.port), `127.0.0.1:${hole.port}`, "Redis", "check its URL"],
+        [tlsTo(plain.port), `127.0.0.1:${plain.port}`, "Redis", "no TLS there?"],
       ] as const;
       const results = await Promise.all(cases.map(([flags]) => refused(...flags)));
       for (const [i, { code, text, ms }] of results.entries()) {

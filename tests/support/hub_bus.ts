@@ -235,7 +235,7 @@ class HubNode implements BusPort {
     else this.#claiming.delete(user);
     if (claim?.granted === false && this.#held.get(user) === conn) this.#held.delete(user);
     if (claim === undefined) this.#doubt(); // the entry may be missing: a reset repairs it
-    return claim ?? { granted: true, previous: undefined, unanswered: true };
+    return claim ?? { granted: true, previous: undefined, isGuess: true };
   }
 
   async release(user: UserId, conn: number): Promise<void> {
@@ -356,13 +356,13 @@ class HubNode implements BusPort {
   }
 
   #claim(user: UserId, mine: Location, takeover: boolean): Claim {
-    this.#holdLease();
+    const wasLost = this.#holdLease();
     const held = this.#hub.online.get(user);
     const isMine = held?.node === mine.node && held.conn === mine.conn;
     const previous = held && !isMine && !this.#hub.isVoid(held) ? held : undefined;
     if (previous && previous.node !== this.node && !takeover) return { granted: false };
     this.#hub.online.set(user, mine);
-    return { granted: true, previous };
+    return { granted: true, previous, ...(wasLost && { isGuess: true }) };
   }
 
   #announce(entries: readonly { user: UserId; conn: number }[]): void {
@@ -381,10 +381,12 @@ class HubNode implements BusPort {
     }
   }
 
-  #holdLease(): void {
-    if (this.#hub.leases.has(this.node)) return;
+  /** @returns Whether the lease was missing. */
+  #holdLease(): boolean {
+    if (this.#hub.leases.has(this.node)) return false;
     this.#hub.leases.add(this.node);
     this.#receive(() => this.#reset());
+    return true;
   }
 
   /** After a reconnection: nodes that died meanwhile. */

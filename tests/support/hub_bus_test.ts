@@ -114,7 +114,7 @@ Deno.test("a node that is cut off grants claims in time, and resets when it is b
   const claims: Claim[] = [];
   void a.bus.claim(1, 1, false).then((claim) => claims.push(claim));
   await clock.pass(1_000);
-  assertEquals(claims, [{ ...GRANTED, unanswered: true }]);
+  assertEquals(claims, [{ ...GRANTED, isGuess: true }]);
   assertNotEquals(a.bus.problem(), undefined);
   await clock.pass(LEASE_MS);
   assertEquals([b.seen.downs, c.seen.downs, a.seen.downs], [["a"], ["a"], []]);

@@ -31,7 +31,7 @@ export interface OnlineOptions {
   readonly onDoubt: () => void;
 }
 
-const UNANSWERED: Claim = { granted: true, previous: undefined, unanswered: true };
+const UNANSWERED: Claim = { granted: true, previous: undefined, isGuess: true };
 
 /** Entries of this node's users. */
 export class OnlineEntries {
@@ -177,7 +177,13 @@ export class OnlineEntries {
     const [granted, previous, lost]: unknown[] = Array.isArray(reply) ? reply : [];
     if (lost === 1) this.#options.onLeaseLost();
     if (granted === 0) return { granted: false };
-    return granted === 1 ? { granted: true, previous: parseLocation(previous) } : undefined;
+    if (granted !== 1) return undefined;
+    // Without the own lease others' may be gone as well, and with them what they hold.
+    return {
+      granted: true,
+      previous: parseLocation(previous),
+      ...(lost === 1 && { isGuess: true }),
+    };
   }
 }
 

@@ -27,6 +27,8 @@ export interface PairOptions {
   readonly onMessage: (payload: Buffer) => void;
 }
 
+/** The TLS library's code for an answer that is no TLS: the port takes plain connections. */
+const NO_TLS = "ERR_SSL_WRONG_VERSION_NUMBER";
 /** How long a closing connection may take before it is given up. */
 const CLOSE_MS = 1_000;
 /** What a command costs beyond its text: its place in the driver's queue. */
@@ -161,7 +163,11 @@ export class RedisPair {
       disableClientInfo: true,
     });
     let why = "";
-    client.on("error", (error: Error) => why ||= error.message);
+    client.on("error", (error: Error & { readonly code?: unknown }) => {
+      why ||= error.code === NO_TLS
+        ? `${error.message}: no TLS there? redis:// is without`
+        : error.message;
+    });
     client.on("close", () => this.#lose(why || "Redis closed the connection"));
     return client;
   }

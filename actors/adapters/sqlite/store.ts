@@ -51,6 +51,9 @@ const UNAVAILABLE = new Map([
   [14, "it cannot be opened"], // CANTOPEN
 ]);
 
+/** SQLite's primary result codes for a file that is not what was written to it. */
+const DAMAGED = new Set([11, 26]); // CORRUPT, NOTADB
+
 /** What to do about an error at opening, by a part of SQLite's own text (exec gives no code). */
 const REMEDIES: readonly (readonly [text: string, remedy: string])[] = [
   ["locked", "another process uses it: stop that one first"],
@@ -114,6 +117,8 @@ class SqliteStore implements StorePort, UpkeepPort {
   readonly #people: SqlitePeople;
   readonly #upkeep: SqliteUpkeep;
   #open = true;
+  /** What told that the file is damaged. It stays so, whatever else can still be read. */
+  #damage: unknown;
 
   constructor(db: DatabaseSync, maxPending: number) {
     this.#db = db;
@@ -191,7 +196,12 @@ class SqliteStore implements StorePort, UpkeepPort {
 
   secret: StorePort["secret"] = (name, fresh) => this.#run(() => this.#people.secret(name, fresh));
 
-  probe: UpkeepPort["probe"] = (value) => this.#run(() => this.#upkeep.probe(value));
+  probe: UpkeepPort["probe"] = (value) =>
+    this.#run(() => {
+      if (this.#damage === undefined) return this.#upkeep.probe(value);
+      const text = `the database is damaged: ${messageOf(this.#damage)}; restore a backup`;
+      throw new StoreUnavailable(text, { cause: this.#damage });
+    });
 
   trace: UpkeepPort["trace"] = (mid) => this.#run(() => this.#upkeep.trace(mid));
 
@@ -215,6 +225,7 @@ class SqliteStore implements StorePort, UpkeepPort {
       return Promise.resolve(work());
     } catch (cause) {
       const code = resultCode(cause);
+      if (code !== undefined && DAMAGED.has(code)) this.#damage ??= cause;
       if (code === undefined || !UNAVAILABLE.has(code)) return Promise.reject(cause);
       return Promise.reject(
         new StoreUnavailable(`the database refused: ${reasonOf(cause)}`, { cause }),
