@@ -2,6 +2,7 @@
 
 import { Rng } from "../chaos/rng.ts";
 import { ATTACKS, type Target } from "./attacks.ts";
+import { RawPeer } from "../support/raw_peer.ts";
 
 /** What the worker is told. */
 export interface Order {
@@ -13,6 +14,8 @@ export interface Order {
 /** What it says when the attack is over. */
 export interface Over {
   readonly error: string | undefined;
+  /** Connections opened and bytes sent. */
+  readonly work: { readonly connections: number; readonly bytes: number };
 }
 
 const scope = globalThis as unknown as {
@@ -26,5 +29,5 @@ scope.onmessage = async ({ data: { name, seed, target } }) => {
   } catch (cause) {
     error = String(cause);
   }
-  scope.postMessage({ error });
+  scope.postMessage({ error, work: RawPeer.work });
 };

@@ -6,11 +6,13 @@
 
 import { MSGID } from "@chat/wire/messages.ts";
 import type { Rng } from "../chaos/rng.ts";
-import { RawPeer } from "./raw_peer.ts";
+import { RawPeer } from "../support/raw_peer.ts";
 
 /** Where an attack goes, and what was made for it. */
 export interface Target {
   readonly port: number;
+  /** Of the other node, in a cluster; the same node otherwise. */
+  readonly farPort: number;
   readonly httpPort: number;
   /** Epoch ms at which it is over. */
   readonly until: number;
@@ -38,19 +40,21 @@ export interface Attack {
   run(target: Target): Promise<void>;
 }
 
+/** Wait before a connection that was refused or closed is opened again, ms. */
+const REOPEN_MS = 50;
+
 /** Addresses of the attacker: a few, or as many as are wanted. */
 const addressOf = (n: number) => `198.51.${100 + Math.floor(n / 250) % 100}.${1 + n % 250}`;
 const isOver = ({ until }: Target) => Date.now() >= until;
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-async function logIn(
-  target: Target,
-  index: number,
-  from = `203.0.113.${1 + index % 40}`,
-): Promise<RawPeer> {
-  const peer = await RawPeer.open(target.port, from);
+async function logIn(target: Target, index: number, port = target.port): Promise<RawPeer> {
+  const peer = await RawPeer.open(port, `203.0.113.${1 + index % 40}`);
   const id = target.users[index] ?? 0;
-  const login = { msgid: MSGID.LOGIN, v: 2, id, password: target.password };
+  const login = {
+    ...{ msgid: MSGID.LOGIN, v: 2, id, password: target.password },
+    want: ["typing", "delivered"],
+  };
   const { errno } = await peer.ask(login, MSGID.LOGIN_ACK);
   if (errno !== 0) throw new Error(`the attacker's user ${id} is not let in: errno ${errno}`);
   return peer;
@@ -70,25 +74,45 @@ async function each<T>(
   return made;
 }
 
-/** Sends the same kind of object again and again, many in one write. */
+/** Members of the crowd who are there, on the other node where there is one, and confirm nothing. */
+const there = (target: Target) => each(150, 10, (n) => logIn(target, 1 + n, target.farPort));
+
+/**
+ * Sends the same kind of object again and again, many in one write, over `count` connections; one that
+ * the server closes is opened again.
+ */
 async function flood(
   target: Target,
-  peers: readonly RawPeer[],
+  count: number,
+  open: (n: number) => Promise<RawPeer>,
   make: (n: number) => object,
   atOnce = 100,
 ): Promise<void> {
   let n = 0;
+  const peers = new Set<RawPeer>();
   // A server that reads no more holds a write up.
   const timer = setTimeout(() => peers.forEach((peer) => peer.close()), target.until - Date.now());
-  await Promise.all(peers.map(async (peer) => {
-    while (!isOver(target) && !peer.ended) {
-      let text = "";
-      for (let i = 0; i < atOnce; i++) text += `${JSON.stringify(make(n++))}\n`;
-      await peer.write(text);
-      await pause(1);
+  const one = async (index: number) => {
+    while (!isOver(target)) {
+      let peer: RawPeer;
+      try {
+        peer = await open(index);
+      } catch { // refused, as it should be after a while
+        await pause(REOPEN_MS);
+        continue;
+      }
+      peers.add(peer);
+      while (!isOver(target) && !peer.ended) {
+        let text = "";
+        for (let i = 0; i < atOnce; i++) text += `${JSON.stringify(make(n++))}\n`;
+        await peer.write(text);
+        await pause(1);
+      }
+      peers.delete(peer);
+      peer.close();
     }
-    peer.close();
-  }));
+  };
+  await Promise.all(Array.from({ length: count }, (_, index) => one(index)));
   clearTimeout(timer);
 }
 
@@ -127,13 +151,25 @@ const chatIn = (groupid: number, n: number) => ({
 export const ATTACKS: Readonly<Record<string, Attack>> = {
   "group-offline": {
     about: "members write to a large group of people who are away",
-    run: async (t) => flood(t, await each(3, 3, (n) => logIn(t, n)), (n) => chatIn(t.crowd, n)),
+    run: (t) => flood(t, 3, (n) => logIn(t, n), (n) => chatIn(t.crowd, n)),
+  },
+  "group-again": {
+    isLong: true,
+    about: "members send the same messages to a large group again and again, as a client may",
+    run: (t) =>
+      flood(t, 3, (n) => logIn(t, n), (n) => ({
+        msgid: MSGID.GROUP_CHAT,
+        groupid: t.crowd,
+        cid: `again ${n % 400}`,
+        msg: "x",
+        at: Date.now(),
+      })),
   },
   "group-online": {
     about: "a member writes to a group of people who are there and confirm nothing",
     async run(t) {
-      const members = await each(150, 10, (n) => logIn(t, 1 + n));
-      await flood(t, [await logIn(t, 0)], (n) => chatIn(t.crowd, n));
+      const members = await there(t);
+      await flood(t, 1, () => logIn(t, 0), (n) => chatIn(t.crowd, n));
       for (const member of members) member.close();
     },
   },
@@ -141,8 +177,8 @@ export const ATTACKS: Readonly<Record<string, Attack>> = {
     isLong: true,
     about: "a member types to a large group all the time",
     async run(t) {
-      const members = await each(150, 10, (n) => logIn(t, 1 + n));
-      await flood(t, [await logIn(t, 0)], () => ({ msgid: MSGID.TYPING, groupid: t.crowd }));
+      const members = await there(t);
+      await flood(t, 1, () => logIn(t, 0), () => ({ msgid: MSGID.TYPING, groupid: t.crowd }));
       for (const member of members) member.close();
     },
   },
@@ -165,8 +201,8 @@ export const ATTACKS: Readonly<Record<string, Attack>> = {
   "join": {
     isLong: true,
     about: "members join the same groups again and again",
-    run: async (t) =>
-      flood(t, await each(4, 4, (n) => logIn(t, n)), (n) => ({
+    run: (t) =>
+      flood(t, 4, (n) => logIn(t, n), (n) => ({
         msgid: MSGID.JOIN_GROUP,
         groupid: t.groups[n % t.groups.length],
         req: n,
@@ -176,9 +212,8 @@ export const ATTACKS: Readonly<Record<string, Attack>> = {
     about: "strangers send large requests, more than can be done",
     async run(t) {
       const pad = "y".repeat(60_000);
-      const peers = await each(40, 10, () => RawPeer.open(t.port, addressOf(0)));
       const login = { msgid: MSGID.LOGIN, v: 2, name: "nobody", password: "x", pad };
-      await flood(t, peers, () => login, 4);
+      await flood(t, 40, () => RawPeer.open(t.port, addressOf(0)), () => login, 4);
     },
   },
   "silent": {
@@ -207,10 +242,11 @@ export const ATTACKS: Readonly<Record<string, Attack>> = {
   },
   "passwords": {
     about: "log-ins of nobody, as many as there can be, from ten addresses",
-    run: async (t) =>
+    run: (t) =>
       flood(
         t,
-        await each(20, 10, (n) => RawPeer.open(t.port, addressOf(n % 10))),
+        20,
+        (n) => RawPeer.open(t.port, addressOf(n % 10)),
         (n) => ({ msgid: MSGID.LOGIN, v: 2, name: `nobody ${n}`, password: "x" }),
         10,
       ),
@@ -218,23 +254,23 @@ export const ATTACKS: Readonly<Record<string, Attack>> = {
   "register": {
     isLong: true,
     about: "accounts are made as fast as can be",
-    run: async (t) =>
+    run: (t) =>
       flood(
         t,
-        await each(10, 10, (n) => RawPeer.open(t.port, addressOf(n))),
+        10,
+        (n) => RawPeer.open(t.port, addressOf(n)),
         (n) => ({ msgid: MSGID.REGISTER, v: 2, name: `sybil ${n} ${Date.now()}`, password: "x" }),
         10,
       ),
   },
   "mailbox": {
     about: "a stranger fills the mailbox of somebody who is away",
-    run: async (t) => flood(t, [await logIn(t, 0)], (n) => chatTo(t.victims.offline, n)),
+    run: (t) => flood(t, 1, () => logIn(t, 0), (n) => chatTo(t.victims.offline, n)),
   },
   "spam": {
     isLong: true,
     about: "strangers write to somebody who is there, at full speed",
-    run: async (t) =>
-      flood(t, await each(3, 3, (n) => logIn(t, n)), (n) => chatTo(t.victims.online, n)),
+    run: (t) => flood(t, 3, (n) => logIn(t, n), (n) => chatTo(t.victims.online, n)),
   },
   "long-texts": {
     isLong: true,
@@ -242,14 +278,14 @@ export const ATTACKS: Readonly<Record<string, Attack>> = {
     async run(t) {
       const msg = "z".repeat(16_000);
       const toid = t.users[0] ?? 0;
-      await flood(t, [await logIn(t, 0)], (n) => ({ ...chatTo(toid, n), msg }), 8);
+      await flood(t, 1, () => logIn(t, 0), (n) => ({ ...chatTo(toid, n), msg }), 8);
     },
   },
   "history": {
     isLong: true,
     about: "the longest pages of history are asked for all the time",
-    run: async (t) =>
-      flood(t, await each(3, 3, (n) => logIn(t, n)), (n) => ({
+    run: (t) =>
+      flood(t, 3, (n) => logIn(t, n), (n) => ({
         msgid: MSGID.HISTORY,
         groupid: t.crowd,
         limit: 200,
@@ -260,7 +296,7 @@ export const ATTACKS: Readonly<Record<string, Attack>> = {
     about: "receipts for what never was",
     async run(t) {
       const mids = Array.from({ length: 200 }, () => `01${"ABCDEFGH".repeat(3)}`);
-      await flood(t, await each(3, 3, (n) => logIn(t, n)), () => ({
+      await flood(t, 3, (n) => logIn(t, n), () => ({
         msgid: MSGID.RECV_ACK,
         mids: mids.map((mid) => mid.slice(0, 22) + t.rng.int(1_000, 9_999)),
       }), 10);
@@ -270,13 +306,12 @@ export const ATTACKS: Readonly<Record<string, Attack>> = {
     isLong: true,
     about: "questions whose answers are not read",
     async run(t) {
-      const peers = await each(20, 5, async (n) => {
+      const open = async (n: number) => {
         const peer = await RawPeer.open(t.port, addressOf(n), false);
         await peer.send({ msgid: MSGID.LOGIN, v: 2, id: t.users[n], password: t.password });
         return peer;
-      });
-      await pause(500);
-      await flood(t, peers, (n) => ({
+      };
+      await flood(t, 20, open, (n) => ({
         msgid: MSGID.HISTORY,
         groupid: t.crowd,
         limit: 200,
@@ -310,19 +345,21 @@ export const ATTACKS: Readonly<Record<string, Attack>> = {
   },
   "http": {
     isLong: true,
-    about: "the port of health and metrics, by hundreds of connections that ask for nothing",
+    about: "the port of health and metrics, by more connections than files may be open",
     async run(t) {
-      const open: Deno.TcpConn[] = [];
+      const open: RawPeer[] = [];
       while (!isOver(t)) {
         try {
-          open.push(await Deno.connect({ hostname: "127.0.0.1", port: t.httpPort }));
+          const peer = await RawPeer.open(t.httpPort, undefined, false);
+          open.push(peer);
+          await peer.write(open.length % 2 === 0 ? "GET /metrics HTTP/1.1\r\n" : "");
         } catch {
           await pause(20);
         }
-        if (open.length > 300) open.shift()?.close();
+        if (open.length > 600) open.shift()?.close();
         await pause(2);
       }
-      for (const conn of open) conn.close();
+      for (const peer of open) peer.close();
     },
   },
   "ipv6": {

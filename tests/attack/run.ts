@@ -17,10 +17,15 @@ import { ATTACKS, type Target } from "./attacks.ts";
 import { innocent, type Report } from "./innocent.ts";
 
 /** Members of the attacker's large group, and his other groups. */
-const CROWD = 2_000;
+const CROWD = 5_000;
+const SHORT_CROWD = 2_000;
 const GROUPS = 100;
 /** How long an attack may go on beyond its time before it is ended, ms. */
 const OVERTIME_MS = 30_000;
+/** Longest wait for /readyz, ms. */
+const READY_MS = 5_000;
+/** Descriptors that a node has left while its health port is attacked. */
+const FEW_FILES = 200;
 /** Between two attacks, for what is on its way, ms. */
 const PAUSE_MS = 1_000;
 
@@ -41,12 +46,15 @@ export interface Verdict extends Report {
 /** What is attacked. */
 interface Place {
   readonly port: number;
+  /** Of the other node, in a cluster. */
+  readonly farPort: number;
   readonly httpPort: number;
+  readonly pid: number;
   memoryBytes(): number;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-async function seed(store: StorePort): Promise<Seeded> {
+async function seed(store: StorePort, members: number): Promise<Seeded> {
   const hash = await argon2({ memoryKib: 64, passes: 1 }).hash(PASSWORD);
   const make = async (name: string) => {
     const id = await store.register(name, hash);
@@ -62,7 +70,7 @@ async function seed(store: StorePort): Promise<Seeded> {
   const [dave, erin] = [await make("dave"), await make("erin")];
   await store.addFriend(dave, erin);
   const users: number[] = [];
-  for (let n = 0; n < CROWD; n++) users.push(await make(`evil ${n}`));
+  for (let n = 0; n < members; n++) users.push(await make(`evil ${n}`));
   const [first = 0] = users;
   const crowd = await group(first, "crowd");
   for (const user of users.slice(1)) await store.joinGroup(user, crowd);
@@ -76,15 +84,14 @@ async function seed(store: StorePort): Promise<Seeded> {
   return { alice, bob, carol, dave, erin, users, crowd, groups, victims };
 }
 
-async function single(): Promise<{ place: Place; seeded: Seeded }> {
+async function single(members: number): Promise<{ place: Place; seeded: Seeded }> {
   const data = await Deno.makeTempDir({ prefix: "chat-attack-" });
   const store = await openSqlite(`${data}/chat.db`);
-  const seeded = await seed(store);
+  const seeded = await seed(store, members);
   await store.close();
   const server = await TestServer.start({ data, flags: [...BALANCED] });
   const place: Place = {
-    port: server.port,
-    httpPort: server.httpPort,
+    ...{ port: server.port, farPort: server.port, httpPort: server.httpPort, pid: server.pid },
     memoryBytes: () => server.memoryBytes(),
     async [Symbol.asyncDispose]() {
       await server[Symbol.asyncDispose]();
@@ -94,17 +101,16 @@ async function single(): Promise<{ place: Place; seeded: Seeded }> {
   return { place, seeded };
 }
 
-/** Two nodes; the attacker and the innocent are on the first. */
-async function clustered(): Promise<{ place: Place; seeded: Seeded }> {
+/** Two nodes: who attacks and who writes are on the first, those written to on the second. */
+async function clustered(members: number): Promise<{ place: Place; seeded: Seeded }> {
   const cluster = await TestCluster.start(2, ["--unlimited", "none"]);
   const store = await openMysql(cluster.mariadb.url);
-  const seeded = await seed(store);
+  const seeded = await seed(store, members);
   await store.close();
-  const [node] = cluster.nodes;
-  if (node === undefined) throw new Error("no node");
+  const [node, far] = cluster.nodes;
+  if (node === undefined || far === undefined) throw new Error("no node");
   const place: Place = {
-    port: node.port,
-    httpPort: node.httpPort,
+    ...{ port: node.port, farPort: far.port, httpPort: node.httpPort, pid: node.pid },
     memoryBytes: () => residentKib([node.pid]) * 1_024,
     [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose](),
   };
@@ -117,6 +123,8 @@ export interface RunOptions {
   readonly secs: number;
   readonly cluster: boolean;
   readonly seed: string;
+  /** A smaller crowd, and bounds so many times as wide: for a machine that does other things too. */
+  readonly slack?: number;
   /** Told of each attack, before it and after it. */
   readonly onBegin?: (name: string) => void;
   readonly onEnd?: (verdict: Verdict) => void;
@@ -124,12 +132,14 @@ export interface RunOptions {
 
 /** Runs them. @returns What the innocent met, by attack. */
 export async function runAttacks(options: RunOptions): Promise<Verdict[]> {
-  const { place, seeded } = options.cluster ? await clustered() : await single();
+  const members = options.slack === undefined ? CROWD : SHORT_CROWD;
+  const { place, seeded } = options.cluster ? await clustered(members) : await single(members);
   await using _place = place;
+  const restBytes = place.memoryBytes();
   const verdicts: Verdict[] = [];
   for (const name of options.names) {
     options.onBegin?.(name);
-    const verdict = await runOne(name, place, seeded, options);
+    const verdict = await runOne(name, place, seeded, restBytes, options);
     verdicts.push(verdict);
     options.onEnd?.(verdict);
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
@@ -141,35 +151,59 @@ async function runOne(
   name: string,
   place: Place,
   seeded: Seeded,
-  { secs, seed }: RunOptions,
+  restBytes: number,
+  { secs, seed, slack = 1 }: RunOptions,
 ): Promise<Verdict> {
-  const connect = async (from: string): Promise<TestPeer> => {
-    const peer = await TestPeer.connect(place.port);
+  const { port, farPort, httpPort } = place;
+  const connect = async (from: string, far?: "far"): Promise<TestPeer> => {
+    const peer = await TestPeer.connect(far === undefined ? port : farPort);
     await peer.sendText(`PROXY TCP4 ${from} ${from} 50000 6000\r\n`);
     return peer;
   };
   const until = Date.now() + secs * 1_000;
   const { users, crowd, groups, victims } = seeded;
   const target = {
-    ...{ port: place.port, httpPort: place.httpPort, until, password: PASSWORD },
+    ...{ port, farPort, httpPort, until, password: PASSWORD },
     ...{ users, crowd, groups, victims },
   };
+  using _files = name === "http" ? fewFiles(place.pid) : undefined;
   const attack = inWorker({ name, seed: `${seed} ${name}`, target });
   const report = await innocent({
     connect,
     readyz: async () => {
-      const response = await fetch(`http://127.0.0.1:${place.httpPort}/readyz`);
-      await response.body?.cancel();
-      return response.status;
+      const signal = AbortSignal.timeout(READY_MS);
+      try {
+        const response = await fetch(`http://127.0.0.1:${httpPort}/readyz`, { signal });
+        await response.body?.cancel();
+        return response.status;
+      } catch {
+        return 0; // no answer is not 200
+      }
     },
     memoryBytes: place.memoryBytes,
+    ...{ restBytes, slack },
     ...seeded,
   }, until);
   const wrong = [...report.wrong];
-  const error = await attack;
+  const { error, work } = await attack;
   if (error !== undefined) wrong.push(`the attack itself failed: ${error}`);
+  else if (work.bytes === 0) wrong.push("the attack has sent nothing");
   if (name === "mailbox") wrong.push(...await friendIsRefused(connect, seeded));
   return { ...report, wrong, name };
+}
+
+/** Leaves a process few descriptors beside those it has open. Disposing gives them back. */
+function fewFiles(pid: number): Disposable {
+  const [, soft = ""] =
+    /Max open files\s+(\d+)/.exec(Deno.readTextFileSync(`/proc/${pid}/limits`)) ??
+      [];
+  const set = (soft: string | number) => {
+    const args = ["--pid", `${pid}`, `--nofile=${soft}:`];
+    const { success, stderr } = new Deno.Command("prlimit", { args }).outputSync();
+    if (!success) throw new Error(`prlimit: ${new TextDecoder().decode(stderr)}`);
+  };
+  set([...Deno.readDirSync(`/proc/${pid}/fd`)].length + FEW_FILES);
+  return { [Symbol.dispose]: () => set(soft) };
 }
 
 /** The friend of somebody whose mailbox a stranger has filled. */
@@ -184,23 +218,24 @@ async function friendIsRefused(
   return answer.msgid === MSGID.CHAT_ACK ? [] : [`a friend was refused: errno ${answer.errno}`];
 }
 
-/** Runs an attack in a worker. @returns What went wrong with it. */
-async function inWorker(order: Order): Promise<string | undefined> {
+/** Runs an attack in a worker. @returns What went wrong with it, and what it did. */
+async function inWorker(order: Order): Promise<Over> {
   const url = new URL("./attack_worker.ts", import.meta.url);
   const worker = new Worker(url, { type: "module" });
-  const over = Promise.withResolvers<string | undefined>();
-  worker.onmessage = ({ data }: MessageEvent<Over>) => over.resolve(data.error);
+  const over = Promise.withResolvers<Over>();
+  const fail = (error: string) => over.resolve({ error, work: { connections: 0, bytes: 0 } });
+  worker.onmessage = ({ data }: MessageEvent<Over>) => over.resolve(data);
   worker.onerror = (event) => {
     event.preventDefault();
-    over.resolve(event.message);
+    fail(event.message);
   };
   const left = order.target.until - Date.now() + OVERTIME_MS;
-  const timer = setTimeout(() => over.resolve("it did not end"), left);
+  const timer = setTimeout(() => fail("it did not end"), left);
   worker.postMessage(order);
-  const error = await over.promise;
+  const result = await over.promise;
   clearTimeout(timer);
   worker.terminate();
-  return error;
+  return result;
 }
 
 /** Names of the attacks, all or those of the short form. */

@@ -24,6 +24,7 @@ const HELP = `usage: deno task chaos [flags]
 /** Least that must have happened, a minute. */
 const LEAST_FAULTS = 12;
 const LEAST_MESSAGES = 20_000;
+const LEAST_GREEDY_FRAMES = 2_000;
 /** Violations that are told in full, and timelines. */
 const MOST_TOLD = 20;
 const MOST_TIMELINES = 3;
@@ -113,6 +114,8 @@ function report(result: RunResult, minutes: number, say: (text: string) => void)
       `deliveries; ${counts.repeats} repeats recognised by a later client; ` +
       `${counts.history} messages read back; presence on ${counts.presence} node(s)`,
   );
+  const { greedy } = result;
+  say(`beside them a greedy neighbour: ${greedy.frames} frames, ${greedy.connections} connections`);
   const byKind = Map.groupBy(violations, ({ kind }) => kind);
   const lost = byKind.get("acknowledged but never seen")?.length ?? 0;
   const doubled = byKind.get("seen twice")?.length ?? 0;
@@ -147,6 +150,9 @@ function report(result: RunResult, minutes: number, say: (text: string) => void)
   }
   if (counts.acknowledged < leastMessages) {
     complaints.push(`only ${counts.acknowledged} messages, expected ${leastMessages}`);
+  }
+  if (greedy.frames < Math.floor(LEAST_GREEDY_FRAMES * minutes)) {
+    complaints.push(`the greedy neighbour sent only ${greedy.frames} frames`);
   }
   return complaints;
 }

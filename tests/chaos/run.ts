@@ -7,6 +7,7 @@ import { join } from "@std/path";
 import { delay } from "@std/async/delay";
 import { judge, type Verdict } from "./checker.ts";
 import { ClientProcesses, seconds } from "./client_processes.ts";
+import { type GreedyCounts, GreedyNeighbour } from "./greedy.ts";
 import { makePlan } from "./make_plan.ts";
 import { type Fault, faultsOf, torment } from "./nemesis.ts";
 import { askPresence } from "./observer.ts";
@@ -44,6 +45,8 @@ export interface RunResult {
   readonly faults: readonly (Line & { k: "fault" })[];
   /** What did not happen in time: clients that did not drain, and the like. */
   readonly troubles: readonly string[];
+  /** What the greedy neighbour did. */
+  readonly greedy: GreedyCounts;
 }
 
 /** Between two faults, ms. */
@@ -94,6 +97,8 @@ class Scene {
     const plan = await makePlan({ ...this.#options, port, controlPort });
     const planPath = join(this.#options.dir, "plan.json");
     await Deno.writeTextFile(planPath, JSON.stringify(plan));
+    const ids = plan.people.map(({ id }) => id);
+    const greedy = await GreedyNeighbour.prepare(port, ids, new Rng(`${seed} greedy`));
     await this.#clients.start(planPath, plan);
     await this.#clients.until("login", LOGIN_MS);
 
@@ -103,6 +108,8 @@ class Scene {
     const rng = new Rng(`${seed} nemesis`);
     const deck = this.#deck(faultsOf(system, this.#clients, rng));
     const stopTelling = this.#clients.tellProgress(since);
+    greedy.start();
+    let greedyCounts: GreedyCounts;
     try {
       await torment(deck, rng, GAP_MS, until, signal, (fault) => {
         this.#recorder.add({ k: "fault", ...fault });
@@ -110,6 +117,7 @@ class Scene {
       });
     } finally {
       stopTelling();
+      greedyCounts = await greedy.stop();
     }
     signal.throwIfAborted();
     system.proxy.heal();
@@ -118,7 +126,7 @@ class Scene {
     const stopped = Date.now();
     await this.#clients.order("drain");
     await this.#clients.until("drain", DRAIN_MS);
-    await this.#awaitNoPending(system);
+    await this.#awaitNoPending(system, plan);
     say("reading histories back");
     await this.#clients.order("history");
     await this.#clients.until("history", HISTORY_MS);
@@ -128,7 +136,7 @@ class Scene {
     await this.#system?.stop();
     this.#system = undefined;
     say("judging");
-    return this.#judge(plan, stopped);
+    return this.#judge(plan, stopped, greedyCounts);
   }
 
   /** Ends whatever is left. */
@@ -164,12 +172,13 @@ class Scene {
     this.#options.say(text);
   }
 
-  async #awaitNoPending(system: System): Promise<void> {
+  async #awaitNoPending(system: System, plan: Plan): Promise<void> {
+    const users = new Set(plan.people.map(({ id }) => id));
     const end = Date.now() + PENDING_MS;
     const began = Date.now();
     for (;;) {
       this.#options.signal.throwIfAborted();
-      const rows = await system.pending();
+      const rows = (await system.pending()).filter(({ user }) => users.has(user));
       if (rows.length === 0) {
         this.#options.say(`nothing pending after another ${Date.now() - began} ms`);
         return;
@@ -202,7 +211,7 @@ class Scene {
     if (asked < nodes) this.#trouble(`only ${asked} of ${nodes} nodes served the observer`);
   }
 
-  #judge(plan: Plan, stopped: number): RunResult {
+  #judge(plan: Plan, stopped: number, greedy: GreedyCounts): RunResult {
     const { dir } = this.#options;
     const records = new Map(
       plan.people.map(({ id }) => [id, readRecord(join(dir, `${id}.ndjson`))]),
@@ -216,6 +225,7 @@ class Scene {
       rates: rates(records, harness, stopped),
       faults: harness.filter((line) => line.k === "fault"),
       troubles: this.#troubles,
+      greedy,
     };
   }
 }

@@ -18,6 +18,7 @@ import {
   RequestError,
   type Target,
 } from "../../client/mod.ts";
+import { GREEDY_TEXT } from "./greedy.ts";
 import { readHistories } from "./history_reader.ts";
 import { type Key, type Person, type Plan, textOf } from "./plan.ts";
 import { Rng } from "./rng.ts";
@@ -237,6 +238,7 @@ export class SimUser {
 
   /** Notes a message, and sometimes answers it. */
   #see(message: Message): void {
+    if (message.msg.startsWith(GREEDY_TEXT)) return;
     const said = this.record.see(message);
     const answers = said !== undefined && this.#mode === "run" && !this.#away &&
       this.#rng.chance(said.re === undefined ? REPLY_SHARE : REPLY_SHARE / 4);

@@ -16,8 +16,8 @@ const ANSWER_MS = 20_000;
 export class RawPeer {
   readonly #socket: Deno.TcpConn;
   readonly #waiting = new Map<number, (message: Record<string, unknown>) => void>();
-  /** Objects that came, by msgid. */
-  readonly counts = new Map<number, number>();
+  /** What all of this thread have done. */
+  static readonly work = { connections: 0, bytes: 0 };
   ended = false;
 
   private constructor(socket: Deno.TcpConn, reads: boolean) {
@@ -32,6 +32,7 @@ export class RawPeer {
    */
   static async open(port: number, from: string | undefined, reads = true): Promise<RawPeer> {
     const socket = await Deno.connect({ hostname: "127.0.0.1", port });
+    RawPeer.work.connections++;
     const peer = new RawPeer(socket, reads);
     if (from === undefined) return peer;
     const family = from.includes(":") ? "TCP6" : "TCP4";
@@ -43,7 +44,11 @@ export class RawPeer {
   async write(text: string): Promise<boolean> {
     try {
       let rest = encoder.encode(text);
-      while (rest.length > 0 && !this.ended) rest = rest.subarray(await this.#socket.write(rest));
+      while (rest.length > 0 && !this.ended) {
+        const count = await this.#socket.write(rest);
+        RawPeer.work.bytes += count;
+        rest = rest.subarray(count);
+      }
     } catch {
       this.ended = true; // what an attacker has to expect
     }
@@ -81,7 +86,6 @@ export class RawPeer {
     const splitter = new FrameSplitter((bytes, start, end) => {
       const text = decoder.decode(bytes.subarray(start, end));
       const msgid = Number(/"msgid":(\d+)/.exec(text)?.[1] ?? 0);
-      this.counts.set(msgid, (this.counts.get(msgid) ?? 0) + 1);
       const waiting = this.#waiting.get(msgid);
       if (waiting !== undefined) waiting(JSON.parse(text));
     }, 16 * 1_024 * 1_024);
