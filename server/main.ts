@@ -16,7 +16,10 @@ const FAILED = 1;
 /** A limit that is lowered to less than this part of itself is worth a line. */
 const WORTH_SAYING = 0.9;
 const PASSWORD_IN_URL = /^(?:--(?:mysql|redis)=)?(?:mysql|rediss?):\/\/[^/@]*:[^/@]+@/;
-/** SIGUSR2 comes to nothing so soon after the last one, ms: the others' workers have to carry on. */
+/**
+ * At least this long from one worker ended by SIGUSR2 to the next, ms: the others have to carry on.
+ * Signals that come sooner are one that waits.
+ */
 const BETWEEN_KILLS_MS = 500;
 /** How long the last lines of the log may take, ms. */
 const FLUSH_MS = 500;
@@ -102,11 +105,17 @@ async function serve(config: Config, log: ProgramLog): Promise<void> {
   // A way to see that a session worker's death disturbs nobody, without a debugger.
   let next = 0;
   let killedAt = -Infinity;
-  Deno.addSignalListener("SIGUSR2", () => {
-    if (performance.now() - killedAt < BETWEEN_KILLS_MS) return;
+  let waits = false;
+  const kill = () => {
+    waits = false;
     killedAt = performance.now();
     const index = next++ % Math.max(1, config.workers);
     if (!node.killWorker(index)) log.warn("no session worker to restart", { index });
+  };
+  Deno.addSignalListener("SIGUSR2", () => {
+    if (waits) return;
+    waits = true;
+    setTimeout(kill, Math.max(0, killedAt + BETWEEN_KILLS_MS - performance.now()));
   });
 
   if (config.tls !== undefined) {

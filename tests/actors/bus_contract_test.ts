@@ -4,7 +4,7 @@ import { assertEquals } from "@std/assert";
 import { createLocalBus } from "../../actors/adapters/local_bus.ts";
 import { openRedisBus } from "../../actors/adapters/redis/bus.ts";
 import type { Clock } from "../../actors/ports.ts";
-import { startRedis } from "../../server/cluster/services.ts";
+import { ensureServices, startRedis } from "../../server/cluster/services.ts";
 import { CASES, type Cluster } from "../support/bus_contract.ts";
 import { BusProcess, locationText, type Member, Seen } from "../support/bus_process.ts";
 import { createHub } from "../support/hub_bus.ts";
@@ -51,7 +51,7 @@ Deno.test("the hub keeps the bus contract", async (t) => {
 
 Deno.test("the Redis bus keeps the bus contract", async (t) => {
   const dir = await Deno.makeTempDir({ prefix: "chat-bus-" });
-  const redis = await startRedis({ dir });
+  const redis = await startRedis({ dir, binaries: await ensureServices({ install: true }) });
   const view = await RedisView.open(redis.url);
   for (const [i, [name, run]] of Object.entries(CASES).entries()) {
     await t.step(name, async () => {

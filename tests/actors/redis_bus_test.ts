@@ -8,7 +8,12 @@ import {
 } from "../../actors/adapters/redis/bus.ts";
 import { Pulse } from "../../actors/adapters/redis/heartbeat.ts";
 import type { Claim } from "../../actors/ports.ts";
-import { freePort, startRedis, type UrlService } from "../../server/cluster/services.ts";
+import {
+  ensureServices,
+  freePort,
+  startRedis,
+  type UrlService,
+} from "../../server/cluster/services.ts";
 import { BusProcess, type Member, Seen, until } from "../support/bus_process.ts";
 import { FaultProxy } from "../support/fault_proxy.ts";
 import { RedisView } from "../support/redis_view.ts";
@@ -39,7 +44,7 @@ class Bench implements AsyncDisposable {
 
   static async open(): Promise<Bench> {
     const dir = await Deno.makeTempDir({ prefix: "chat-redis-bus-" });
-    const redis = await startRedis({ dir });
+    const redis = await startRedis({ dir, binaries: await ensureServices({ install: true }) });
     return new Bench(redis, await RedisView.open(redis.url), dir);
   }
 

@@ -56,17 +56,19 @@ Deno.test("what is said after a login or RESUME sorts after what the client tell
   await using alice = await server.connect();
   const id = await alice.enter("alice");
   const ahead = (ms: number) => new HybridClock(() => Date.now() + ms).next();
-  const [another, later, tomorrow] = [ahead(60_000), ahead(120_000), ahead(86_400_000)];
   const said = async () => String((await alice.chat(id, "hello")).mid);
   const before = await said();
 
   await alice.ask({ msgid: MSGID.LOGOUT });
+  const another = ahead(2_000);
   const { token } = await alice.login(id, undefined, { seen: another });
   const afterLogin = await said();
   await using second = await server.connect();
+  const later = ahead(4_000);
   await second.ask({ msgid: MSGID.RESUME, v: 2, token, seen: later });
   const afterResume = String((await second.chat(id, "hello again")).mid);
   await using third = await server.connect();
+  const tomorrow = ahead(86_400_000);
   await third.ask({ msgid: MSGID.RESUME, v: 2, token, seen: tomorrow });
   const afterNonsense = String((await third.chat(id, "and again")).mid);
 

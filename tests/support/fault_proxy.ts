@@ -178,7 +178,8 @@ export class FaultProxy {
       server = await Deno.connect({ hostname: "127.0.0.1", port: this.target });
     } catch (error) {
       client.close();
-      if (error instanceof Deno.errors.ConnectionRefused) return; // the client sees it close
+      // The client sees it close, as it does when a server just being killed resets the handshake.
+      if (error instanceof Deno.errors.ConnectionRefused || isDisconnect(error)) return;
       throw error;
     }
     client.setNoDelay(true);
