@@ -33,6 +33,8 @@ export type ThreadReport =
     readonly level: "warn" | "error";
     readonly text: string;
     readonly conn?: number;
+    /** More fields of the line. */
+    readonly fields?: object;
   };
 
 /** The parts of a worker's global scope that are used. */
@@ -52,6 +54,8 @@ export interface ThreadContext<O> {
   linkMain(onLane?: (lane: unknown) => void): Link;
   /** @param conn The connection that it is about. */
   log(text: string, error?: unknown, conn?: number): void;
+  /** A line that is no failure of ours. */
+  warn(text: string, fields: object): void;
 }
 
 /**
@@ -104,6 +108,7 @@ export function runThread<O>(start: (context: ThreadContext<O>) => void | Promis
         meter,
         options: data.options,
         log,
+        warn: (text, fields) => report({ control: "log", level: "warn", text, fields }),
         linkMain(onLane) {
           const mainPort = {
             post: (payload: Payload, transfer: Transferable[]) =>

@@ -5,7 +5,7 @@
  */
 
 import { byeText } from "@chat/wire/bye.ts";
-import type { ErrorCode } from "@chat/wire/errors.ts";
+import { ERRNO, type ErrorCode } from "@chat/wire/errors.ts";
 import { MSGID } from "@chat/wire/messages.ts";
 import type { BusEnvelope } from "../routing/bridge.ts";
 import { answerOutcome } from "./chat_outcomes.ts";
@@ -20,11 +20,19 @@ import { HybridClock, type RandomBytes } from "../hlc.ts";
 import { eachFrame, type InLane, type Opened, PUSH_CLOSE, PUSH_NONE } from "../runtime/lane.ts";
 import type { Link, ThreadId } from "../runtime/link.ts";
 import { MessageSteps } from "./message_steps.ts";
+import { HeldBack, type HeldBackLine } from "../observe/held_back.ts";
 import { Meter, SessionMeters } from "../observe/meter.ts";
 import { OutLaneWriter } from "./out_lane.ts";
 import { EnvelopeInbox } from "./envelope_inbox.ts";
 import { passwordClient, type PasswordMessage } from "../accounts/passwords.ts";
-import type { Clock, Message, Mid, PasswordPort, UserId } from "../ports.ts";
+import {
+  type Clock,
+  type Message,
+  type Mid,
+  monotonicClock,
+  type PasswordPort,
+  type UserId,
+} from "../ports.ts";
 import { PresenceWatch } from "../sessions/presence.ts";
 import { pull } from "./pull.ts";
 import { RebuiltSessions } from "./rebuilt_sessions.ts";
@@ -61,6 +69,8 @@ export interface HostOptions {
   /** Runs at the end of the turn. */
   readonly later: (fn: () => void) => void;
   readonly log: (text: string, error?: unknown, conn?: number) => void;
+  /** Told, within bounds, who is refused for being too fast or for there being too much to do. */
+  readonly heldBack?: (line: HeldBackLine) => void;
   /** Counts what this worker does. @default one that nobody reads */
   readonly meter?: Meter;
   /** Notes the steps of some messages; none is noted without it. */
@@ -100,6 +110,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   readonly #inbox: EnvelopeInbox;
   readonly #rebuilt: RebuiltSessions;
   readonly #groupChanges: GroupChanges;
+  readonly #heldBack: HeldBack;
   readonly #out: OutLaneWriter;
   #checkAt = 0;
   /** When this turn's frames or outcomes came, and when the first of the frames was read, epoch ms. */
@@ -156,6 +167,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     if (tracer !== undefined) {
       this.#steps = new MessageSteps(tracer, () => this.clock.now(), { node, worker: index });
     }
+    this.#heldBack = new HeldBack(monotonicClock, options.heldBack ?? (() => {}));
     const meter = options.meter ?? new Meter();
     this.meters = new SessionMeters(meter);
     meter.gauge("chat_mailbox_messages", () => this.#sessions.waitingFrames, "sessions");
@@ -298,7 +310,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   // ── for handlers ───────────────────────────────────────────────────────────────────────────
 
   reply(session: Session, message: Answer): void {
-    this.#count(message);
+    this.#count(session, message);
     this.replyText(session, JSON.stringify(message));
   }
 
@@ -307,7 +319,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   }
 
   replyHandOver(session: Session, message: Answer): void {
-    this.#count(message);
+    this.#count(session, message);
     this.#frame(session, JSON.stringify(message), session.handOverNumber());
   }
 
@@ -417,9 +429,13 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     if (!session.closed) this.#out.text(session, text, push);
   }
 
-  #count({ msgid, errno }: Answer): void {
+  #count(session: Session, { msgid, errno, errmsg }: Answer): void {
     this.meters.sent.inc(msgid);
-    if (typeof errno === "number" && errno !== 0) this.meters.rejected.inc(errno);
+    if (typeof errno !== "number" || errno === 0) return;
+    this.meters.rejected.inc(errno);
+    if (errno === ERRNO.TOO_FAST.errno || errno === ERRNO.TRY_LATER.errno) {
+      this.#heldBack.note(session.remote, session.user, String(errmsg));
+    }
   }
 
   /** Now and then every session is checked for rows whose push and hints were all lost (G4). */

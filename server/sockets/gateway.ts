@@ -4,6 +4,7 @@
  */
 
 import { MinuteBuckets } from "../../actors/accounts/buckets.ts";
+import { HeldBack } from "../../actors/observe/held_back.ts";
 import { monotonicClock } from "../../actors/ports.ts";
 import { Admission } from "./admission.ts";
 import { CLOSE_REASONS, type CloseReason } from "./close_reason.ts";
@@ -35,6 +36,9 @@ const OPENING_MS = 20_000;
 /** What a refused client is told to wait, ms. */
 const REFUSED_MS = 5_000;
 
+/** Ends that are a limit's doing. */
+const HELD_BACK: ReadonlySet<CloseReason> = new Set(["too_fast", "slow_reader", "made_room"]);
+
 const NOTHING = new Uint8Array(0);
 
 /** Where connections and their frames go: what the gateway needs of the session pool. */
@@ -65,6 +69,7 @@ export class Gateway {
   readonly #early = new Map<string, number>();
   #earlyInAll = 0;
   readonly #budget = new ByteBudget();
+  readonly #heldBack: HeldBack;
   readonly #drain: Drain;
   #listener: SocketListener | undefined;
   #tls: TlsListener | undefined;
@@ -98,6 +103,7 @@ export class Gateway {
     };
     this.#pool = pool;
     this.#log = log;
+    this.#heldBack = new HeldBack(monotonicClock, (line) => log.warn("held back", { ...line }));
     this.#onClosed = onClosed;
     this.#admission = new Admission(limits);
     this.#room = new WaitingRoom(limits.waiting);
@@ -272,6 +278,7 @@ export class Gateway {
   #start(socket: AcceptedSocket, remote: string, rest: Uint8Array): void {
     if (!this.#mayOpen(remote)) {
       this.counts.refused++;
+      this.#heldBack.note(remote, 0, "refused: opens connections too fast");
       closeQuietly(socket); // a word would cost as much as a session
       return;
     }
@@ -344,6 +351,7 @@ export class Gateway {
   /** One answer that says why, then the door; nothing is kept of it. */
   #refuse(socket: AcceptedSocket, remote: string, why: string): void {
     this.counts.refused++;
+    this.#heldBack.note(remote, 0, `refused: ${why}`);
     this.#log.debug("connection refused", { remote, why });
     socket.write(encodeBye("TRY_LATER", why, REFUSED_MS)).then(
       () => closeQuietly(socket),
@@ -355,6 +363,9 @@ export class Gateway {
     this.#admission.release(connection.remote);
     this.#waitsNoMore(connection);
     this.counts.closed.set(reason, (this.counts.closed.get(reason) ?? 0) + 1);
+    if (HELD_BACK.has(reason)) {
+      this.#heldBack.note(connection.remote, connection.memo?.user ?? 0, `closed: ${reason}`);
+    }
     this.#pool.close(connection);
     this.#onClosed(connection.conn);
     this.#log.debug("connection closed", {

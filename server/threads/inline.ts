@@ -53,6 +53,7 @@ export class InlineSessions {
       later,
       meter,
       log: (text, error, conn) => this.#log.error(withCause(text, error), { conn }),
+      heldBack: (line) => this.#log.warn("held back", { ...line }),
     });
     const [mainSide, sessionSide] = inlinePorts(later);
     const link = this.#system.link(0, sessionSide, (lane) => host.receiveLane(lane as InLane));

@@ -109,7 +109,7 @@ export class Threads {
           else receive(data);
         } else if (data.control === "log") {
           const about = data.conn === undefined ? {} : { conn: data.conn };
-          this.#log[data.level](data.text, { thread: spec.name, ...about });
+          this.#log[data.level](data.text, { thread: spec.name, ...about, ...data.fields });
         } else {
           clearTimeout(timer);
           if (data.control === "ready") resolve();

@@ -228,6 +228,7 @@ Deno.test("--max-rate: a flood is read slowly, told, and closed; others are serv
   assertEquals(passing(await flood.expect(MSGID.ERROR, (m) => m.errno === 7)), 7);
   assertEquals(passing(await flood.expect(MSGID.BYE, undefined, 30_000)), 7);
   await flood.closed();
+  await server.line(/held back.*127\.0\.0\.1.*closed: too_fast/);
   await Promise.all([flooding, chatting]);
 
   const pongs = flood.received.filter((m) => m.msgid === MSGID.PONG).length;

@@ -245,6 +245,7 @@ Deno.test("--max-failures counts an account's failures together, by id and by na
     waits.push(Number(retryAfterMs));
   }
   assert(waits.every((ms) => ms > 0 && ms <= 1_000), `${waits}`);
+  await server.line(/held back.*127\.0\.0\.1.*too many attempts/);
   for (let i = 0; i < 3; i++) assertEquals((await loginAs(peer, { name: "x" }, "y")).errno, 1);
   assertEquals((await loginAs(peer, { name: "X" }, "y")).errno, 7, "nobody waits as well");
 
