@@ -4,7 +4,9 @@
  *
  * Its own few lines of HTTP/1.1 because Deno.serve bounds neither connections nor time, and ends the
  * process when `accept` finds no descriptor left.
- * Invariants: at most MAX_CONNECTIONS are open, each for REQUEST_MS; no failed accept ends the loop.
+ * Invariants: at most MAX_CONNECTIONS are open, each for REQUEST_MS; when there are more, the oldest
+ * without a whole request of the address with most such makes room, so that monitoring gets in; no
+ * failed accept ends the loop.
  */
 
 /** Serves until `stop`. */
@@ -37,6 +39,14 @@ interface Answer {
   readonly type?: string;
 }
 
+/** A connection until it is closed. */
+interface Open {
+  readonly conn: Deno.Conn;
+  readonly host: string;
+  /** Its request is whole: it is being answered. */
+  isAsked: boolean;
+}
+
 /** Monitoring needs a handful; each costs a descriptor that clients could have had. */
 const MAX_CONNECTIONS = 64;
 /** From accept to the last byte of the answer, ms. */
@@ -64,17 +74,18 @@ export function serveHttp(host: string, port: number, parts: HttpParts): HttpSer
   } catch (cause) {
     throw cannotListen(host, port, "--http-host and --http-port", cause);
   }
-  const open = new Map<Deno.Conn, Promise<void>>();
+  const open = new Map<Open, Promise<void>>();
   let isStopping = false;
   const accepting = (async () => {
     while (!isStopping) {
       try {
         const conn = await listener.accept();
-        if (open.size >= MAX_CONNECTIONS) {
+        if (open.size >= MAX_CONNECTIONS && !makeRoom(open)) {
           conn.close();
           continue;
         }
-        open.set(conn, answerOn(conn, parts).finally(() => open.delete(conn)));
+        const one: Open = { conn, host: hostOf(conn), isAsked: false };
+        open.set(one, answerOn(one, parts).finally(() => open.delete(one)));
       } catch {
         if (!isStopping) await new Promise((resolve) => setTimeout(resolve, ACCEPT_RETRY_MS));
       }
@@ -87,18 +98,37 @@ export function serveHttp(host: string, port: number, parts: HttpParts): HttpSer
       listener.close();
       await accepting;
       // Who has not sent a whole request yet must not hold the node's end up for REQUEST_MS.
-      for (const conn of open.keys()) closeQuietly(conn);
+      for (const { conn } of open.keys()) closeQuietly(conn);
       await Promise.all(open.values());
     },
   };
 }
 
+function hostOf(conn: Deno.Conn): string {
+  return "hostname" in conn.remoteAddr ? conn.remoteAddr.hostname : "";
+}
+
+/** @returns False when all that are open are being answered. */
+function makeRoom(open: Map<Open, Promise<void>>): boolean {
+  const silent = [...open.keys()].filter(({ isAsked }) => !isAsked);
+  const counts = new Map<string, number>();
+  for (const { host } of silent) counts.set(host, (counts.get(host) ?? 0) + 1);
+  const most = Math.max(0, ...counts.values());
+  const oldest = silent.find(({ host }) => counts.get(host) === most);
+  if (oldest === undefined) return false;
+  open.delete(oldest);
+  closeQuietly(oldest.conn);
+  return true;
+}
+
 /** Reads one request, answers it, closes; never rejects. */
-async function answerOn(conn: Deno.Conn, parts: HttpParts): Promise<void> {
+async function answerOn(one: Open, parts: HttpParts): Promise<void> {
+  const { conn } = one;
   const timer = setTimeout(() => closeQuietly(conn), REQUEST_MS);
   try {
     const line = await requestLine(conn);
     if (line === undefined) return;
+    one.isAsked = true;
     const { status, body, type = TEXT } = await answerTo(line, parts);
     const bytes = new TextEncoder().encode(body);
     const head = `HTTP/1.1 ${status} ${REASONS[status] ?? ""}\r\ncontent-type: ${type}\r\n` +

@@ -44,26 +44,51 @@ Deno.test("the HTTP port answers health, readiness and metrics, however the requ
   }
 });
 
-Deno.test("beyond 64 connections the HTTP port turns newcomers away, and serves again when one leaves", async () => {
+Deno.test("beyond 64 connections that ask for nothing the HTTP port closes the oldest and serves the newcomer", async () => {
   const http = serveHttp("127.0.0.1", 0, parts);
   const silent: Deno.Conn[] = [];
+  try {
+    for (let i = 0; i < 64; i++) silent.push(await Deno.connect({ port: http.port }));
+
+    assertMatch(await get(http.port, "GET /healthz HTTP/1.1\r\n\r\n"), /^HTTP\/1\.1 200 /);
+
+    const ended = await silent[0]?.read(new Uint8Array(1)).catch(() => null);
+    assertEquals(ended, null);
+  } finally {
+    for (const conn of silent) conn.close();
+    await http.stop();
+  }
+});
+
+Deno.test("beyond 64 connections that are being answered the HTTP port turns newcomers away, and serves again later", async () => {
+  const answers = Promise.withResolvers<undefined>();
+  let asked = 0;
+  const problem = () => {
+    asked++;
+    return answers.promise;
+  };
+  const http = serveHttp("127.0.0.1", 0, { ...parts, problem });
+  const asking: Promise<string>[] = [];
   const isServed = async () => {
     try {
-      const response = await fetch(`http://127.0.0.1:${http.port}/healthz`);
-      return await response.text() === "ok\n";
+      return (await get(http.port, "GET /healthz HTTP/1.1\r\n\r\n")).startsWith("HTTP/1.1 200 ");
     } catch {
       return false;
     }
   };
   try {
-    for (let i = 0; i < 64; i++) silent.push(await Deno.connect({ port: http.port }));
+    for (let i = 1; i <= 64; i++) {
+      asking.push(get(http.port, "GET /readyz HTTP/1.1\r\n\r\n"));
+      await until(() => asked === i);
+    }
 
     assertEquals(await isServed(), false);
 
-    silent.pop()?.close();
+    answers.resolve(undefined);
+    for (const answer of await Promise.all(asking)) assertMatch(answer, /^HTTP\/1\.1 200 /);
     await until(isServed);
   } finally {
-    for (const conn of silent) conn.close();
+    answers.resolve(undefined);
     await http.stop();
   }
 });
