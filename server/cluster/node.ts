@@ -61,7 +61,7 @@ export async function startNode(options: NodeOptions): Promise<NodeService> {
           ? [
             ...["--proxy-protocol", "on", "--trusted-proxies", "127.0.0.1/32"],
             // Everybody who tries it out comes from here.
-            ...["--unlimited", "127.0.0.0/8"],
+            ...options.args?.includes("--unlimited") ? [] : ["--unlimited", "127.0.0.0/8"],
           ]
           : [],
         ...options.args ?? [],
