@@ -16,7 +16,8 @@ import {
 } from "../../actors/ports.ts";
 import { ActorSystem } from "../../actors/runtime/runtime.ts";
 import { StoreActor } from "../../actors/store/store.ts";
-import { type Outcomes, packRow, type StoreMessage } from "../../actors/store/store_protocol.ts";
+import { packMessages } from "../../actors/store/record.ts";
+import type { Outcomes, StoreMessage } from "../../actors/store/store_protocol.ts";
 import { STORE_CONCURRENCY } from "../../actors/store/store_options.ts";
 import { FakeClock, microtasks } from "../support/fake_clock.ts";
 
@@ -105,11 +106,19 @@ async function start(maxQueued = 1_000) {
     prev: "",
   });
   const send = (messages: readonly Message[], generation = 0, urgent = true, cost = 1) => {
-    const rows: (string | number)[] = [];
-    for (const message of messages) packRow(rows, message, cost);
+    const costs = messages.map(() => cost);
     const first = next;
     next += messages.length;
-    ref.tell({ type: "append", worker: WORKER, run: "run", generation, first, rows, urgent });
+    ref.tell({
+      type: "append",
+      worker: WORKER,
+      run: "run",
+      generation,
+      first,
+      ...packMessages(messages),
+      costs,
+      urgent,
+    });
   };
   const append = (count = 1, generation = 0, urgent = true, cost = 1): Message[] => {
     const messages = Array.from({ length: count }, (_, i) => draft(next + i));

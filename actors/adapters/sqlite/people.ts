@@ -44,8 +44,8 @@ export class SqlitePeople {
   readonly #sql;
   readonly #transaction: Transaction;
   readonly #users = new Set<UserId>();
-  /** Group ⇒ its members. */
-  readonly #members = new Map<GroupId, Set<UserId>>();
+  /** Group ⇒ its members. A set is never changed: messages that are not filed hold on to theirs. */
+  readonly #members = new Map<GroupId, ReadonlySet<UserId>>();
   #membersCached = 0;
   #version: unknown;
   #tokensSaved = 0;
@@ -77,7 +77,7 @@ export class SqlitePeople {
     return true;
   }
 
-  /** Everyone in a group; undefined when there is no such group. Borrowed: do not change. */
+  /** Everyone in a group at this moment; undefined when there is no such group. It never changes. */
   membersOf(group: GroupId): ReadonlySet<UserId> | undefined {
     const cached = this.#members.get(group);
     if (cached !== undefined) return cached;
@@ -159,9 +159,11 @@ export class SqlitePeople {
     });
     this.#users.delete(id);
     for (const group of groups) {
-      const members = this.#members.get(group);
-      if (members?.delete(id)) this.#membersCached--;
-      if (members?.size === 0) this.#members.delete(group);
+      const members = new Set(this.#members.get(group));
+      if (!members.delete(id)) continue;
+      this.#membersCached--;
+      if (members.size === 0) this.#members.delete(group);
+      else this.#members.set(group, members);
     }
     return groups;
   }
@@ -233,7 +235,7 @@ export class SqlitePeople {
     this.#transaction(() => this.#addMember(id, user, "normal"));
     const cached = this.#members.get(id);
     if (cached !== undefined) {
-      cached.add(user);
+      this.#members.set(id, new Set(cached).add(user));
       this.#membersCached++;
     }
     return { isNew: true, group: groupRow(find() ?? row, this.#listed(id)) };
