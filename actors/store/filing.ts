@@ -12,7 +12,7 @@ import { type ActorSystem, backoffMs } from "../runtime/runtime.ts";
 /** How long messages wait for their receipts, and for company, ms. */
 const LAG_MS = 200;
 /** About how long one part takes, ms. */
-const SLICE_MS = 4;
+const SLICE_MS = 8;
 /** Between two parts, ms: the thread takes in what has come. */
 const BREATH_MS = 1;
 /** The same for work that nobody waits for. */

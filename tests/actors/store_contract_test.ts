@@ -18,12 +18,43 @@ async function runContract(
   }
 }
 
+/** The same store; everything is filed after each `every`th commit. */
+function filing(store: StorePort, every: number): StorePort {
+  let commits = 0;
+  return Object.assign(Object.create(store), {
+    async commit(...args: Parameters<StorePort["commit"]>) {
+      const outcomes = await store.commit(...args);
+      if (++commits % every === 0) {
+        while ((store.backlog?.().messages ?? 0) > 0) await store.file?.(Infinity);
+      }
+      return outcomes;
+    },
+    close: () => store.close(),
+  });
+}
+
 Deno.test("the SQLite store keeps the contract in memory", async (t) => {
   await runContract(t, await openSqlite(":memory:"));
 });
 
+Deno.test("the SQLite store keeps the contract when every message is filed at once", async (t) => {
+  await runContract(t, filing(await openSqlite(":memory:"), 1));
+});
+
+Deno.test("the SQLite store keeps the contract when some messages are filed and some are not", async (t) => {
+  await runContract(t, filing(await openSqlite(":memory:"), 2));
+});
+
 Deno.test("mailboxes in SQLite are bounded", async (t) => {
   await runContract(t, await openSqlite(":memory:", { maxPending: 3 }), MAILBOX_CASES);
+});
+
+Deno.test("mailboxes in SQLite are bounded when every message is filed at once", async (t) => {
+  await runContract(t, filing(await openSqlite(":memory:", { maxPending: 3 }), 1), MAILBOX_CASES);
+});
+
+Deno.test("mailboxes in SQLite are bounded when some messages are filed and some are not", async (t) => {
+  await runContract(t, filing(await openSqlite(":memory:", { maxPending: 3 }), 2), MAILBOX_CASES);
 });
 
 Deno.test("the SQLite store keeps the contract on disk", async (t) => {

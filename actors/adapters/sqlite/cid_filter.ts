@@ -11,7 +11,7 @@ import type { UserId } from "../../ports.ts";
 /** Bits a message, in at most so many bytes: one look-up in 300 is in vain; beyond that, more. */
 const BITS_EACH = 12;
 const MOST_BYTES = 64 * 1_024 * 1_024;
-const LEAST_MESSAGES = 65_536;
+const LEAST_MESSAGES = 500_000;
 const PROBES = 4;
 
 /** What is remembered of a sender and cid: two numbers of 32 bits. */
@@ -35,56 +35,92 @@ export function cidHash(sender: UserId, cid: string): CidHash {
   return { a: a ^ (a >>> 15), b: (b ^ (b >>> 13)) | 1 };
 }
 
-/** See the module's header. */
-export class CidFilter {
-  #bits = new Uint32Array(0);
-  /** Of the filter in use. */
-  #capacity = 0;
-  #count = 0;
-  #isWhole = false;
+/** The bits of one filter. */
+class Bits {
+  readonly capacity: number;
+  readonly isLargest: boolean;
+  readonly #words: Uint32Array;
+  readonly #mask: number;
 
-  /** Whether it holds all of the file; while it does not, nothing is told by it. */
-  get isWhole(): boolean {
-    return this.#isWhole;
-  }
-
-  /** It has to be built (anew): for so many messages, and as many again. */
-  begin(messages: number): void {
-    this.#isWhole = false;
-    this.#count = 0;
-    this.#capacity = Math.max(LEAST_MESSAGES, 2 * messages);
-    const bytes = Math.min(MOST_BYTES, this.#capacity * BITS_EACH / 8);
-    this.#bits = new Uint32Array(2 ** Math.ceil(Math.log2(bytes)) / 4);
-  }
-
-  /** Everything in the file has been added. */
-  end(): void {
-    this.#isWhole = true;
-  }
-
-  /** Whether there are more messages than it was made for, and a larger one would tell more. */
-  get isTooSmall(): boolean {
-    return this.#count > this.#capacity && this.#bits.byteLength < MOST_BYTES;
+  constructor(messages: number) {
+    this.capacity = Math.max(LEAST_MESSAGES, 2 * messages);
+    const bytes = 2 ** Math.ceil(Math.log2(this.capacity * BITS_EACH / 8));
+    this.isLargest = bytes >= MOST_BYTES;
+    this.#words = new Uint32Array(Math.min(MOST_BYTES, bytes) / 4);
+    this.#mask = this.#words.length * 32 - 1;
   }
 
   add({ a, b }: CidHash): void {
-    const mask = this.#bits.length * 32 - 1;
     for (let i = 0, at = a; i < PROBES; i++, at = (at + b) | 0) {
-      const bit = at & mask;
-      const word = this.#bits[bit >>> 5];
-      if (word !== undefined) this.#bits[bit >>> 5] = word | (1 << (bit & 31));
+      const bit = at & this.#mask;
+      this.#words[bit >>> 5] = (this.#words[bit >>> 5] ?? 0) | (1 << (bit & 31));
     }
+  }
+
+  mayHave({ a, b }: CidHash): boolean {
+    for (let i = 0, at = a; i < PROBES; i++, at = (at + b) | 0) {
+      const bit = at & this.#mask;
+      if (((this.#words[bit >>> 5] ?? 0) & (1 << (bit & 31))) === 0) return false;
+    }
+    return true;
+  }
+}
+
+/** See the module's header. */
+export class CidFilter {
+  /** Holds all of the file. */
+  #whole: Bits | undefined;
+  #count = 0;
+  /** Is being built. */
+  #next: Bits | undefined;
+  #counted = 0;
+
+  /** Whether one has to be built: there is none, or it is too small and a larger one may be made. */
+  get isWanted(): boolean {
+    if (this.#whole === undefined) return true;
+    return this.#count > this.#whole.capacity && !this.#whole.isLargest;
+  }
+
+  /** Whether one is being built. */
+  get isBuilding(): boolean {
+    return this.#next !== undefined;
+  }
+
+  /** Begins a new one, for about so many messages and as many again. */
+  begin(messages: number): void {
+    this.#next = new Bits(messages);
+    this.#counted = 0;
+  }
+
+  /** Adds to the one that is being built what is in the file. */
+  build(hash: CidHash): void {
+    this.#next?.add(hash);
+    this.#counted++;
+  }
+
+  /** The new one has everything that is in the file. */
+  end(): void {
+    this.#whole = this.#next;
+    this.#count = this.#counted;
+    this.#next = undefined;
+  }
+
+  /** The file is not what it was: nothing is known. */
+  forget(): void {
+    this.#whole = this.#next = undefined;
+  }
+
+  /** A message is being added to the file. */
+  add(hash: CidHash): void {
+    this.#whole?.add(hash);
     this.#count++;
+    if (this.#next === undefined) return;
+    this.#next.add(hash);
+    this.#counted++;
   }
 
   /** False: it is not in the file. */
-  mayHave({ a, b }: CidHash): boolean {
-    if (!this.#isWhole) return true;
-    const mask = this.#bits.length * 32 - 1;
-    for (let i = 0, at = a; i < PROBES; i++, at = (at + b) | 0) {
-      const bit = at & mask;
-      if (((this.#bits[bit >>> 5] ?? 0) & (1 << (bit & 31))) === 0) return false;
-    }
-    return true;
+  mayHave(hash: CidHash): boolean {
+    return this.#whole?.mayHave(hash) ?? true;
   }
 }

@@ -122,15 +122,15 @@ export class SqliteCrowds {
     }
   }
 
-  /** Users for whom a message waits. */
+  /** Users for whom a message waits, in ascending order. */
   usersOf(id: number): UserId[] {
-    const row = this.#sql.users.get(id);
-    return row === undefined ? [] : decodeUsers(str(row, "users"));
+    return this.#read().size === 0 ? [] : [...this.#of(id)?.users ?? []].sort((a, b) => a - b);
   }
 
   #of(id: number): Waiting | undefined {
     if (this.#known.has(id)) return this.#known.get(id);
-    const users = this.usersOf(id);
+    const row = this.#sql.users.get(id);
+    const users = row === undefined ? [] : decodeUsers(str(row, "users"));
     const waiting = users.length === 0 ? undefined : { users: new Set(users), changed: false };
     if (waiting !== undefined) this.#known.set(id, waiting);
     return waiting;

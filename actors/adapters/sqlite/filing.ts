@@ -71,7 +71,6 @@ export class SqliteFiling {
   constructor(parts: FilingParts) {
     this.#parts = parts;
     this.#sql = prepare(parts.db);
-    this.#beginFilter();
   }
 
   /** The number of the next message. */
@@ -81,7 +80,7 @@ export class SqliteFiling {
 
   /** Whether the filter has to be built. */
   get hasChores(): boolean {
-    return !this.filter.isWhole || this.filter.isTooSmall;
+    return this.filter.isBuilding || this.filter.isWanted;
   }
 
   /** Whether the log has rows, be their messages filed or not. */
@@ -92,7 +91,7 @@ export class SqliteFiling {
   /** Another process has written: nothing that is remembered of the file is sure. */
   forget(): void {
     this.#latest = undefined;
-    this.#beginFilter();
+    this.filter.forget();
   }
 
   /**
@@ -157,12 +156,13 @@ export class SqliteFiling {
     return new Unfiled(message, cidHash(from, cid), n, members);
   }
 
-  /** Files the oldest, as many as take about `ms`; or a part of the filter when there are none. */
+  /** Files the oldest, as many as take about `ms`, one if it is 0; and does a part of the filter. */
   file(ms: number): void {
     const { unfiled, unflushed } = this.#parts;
+    if (this.hasChores) this.#filterSome();
     const count = Math.min(MOST_AT_ONCE, Math.max(LEAST_AT_ONCE, Math.floor(this.#perMs * ms)));
-    const entries = unfiled.oldest(count);
-    if (entries.length === 0 && this.#rows.length === 0) return this.#filterSome();
+    const entries = unfiled.oldest(ms === 0 ? 1 : count);
+    if (entries.length === 0 && this.#rows.length === 0) return;
     const last = entries.at(-1)?.n ?? this.#next - 1;
     const done = this.#rows.findIndex((row) => row.last > last);
     const rows = done === -1 ? this.#rows : this.#rows.slice(0, done);
@@ -267,19 +267,16 @@ export class SqliteFiling {
     return last ?? from - 1;
   }
 
-  #beginFilter(): void {
-    const row = this.#sql.pages.get();
-    this.filter.begin(row === undefined ? 0 : MESSAGES_PER_PAGE * int(row, "page_count"));
-    this.#filtered = -1;
-  }
-
   #filterSome(): void {
-    if (this.filter.isTooSmall) this.#beginFilter();
-    if (this.filter.isWhole) return;
+    if (!this.filter.isBuilding) {
+      const row = this.#sql.pages.get();
+      this.filter.begin(row === undefined ? 0 : MESSAGES_PER_PAGE * int(row, "page_count"));
+      this.#filtered = -1;
+    }
     let read = 0;
     for (const row of this.#sql.cids.iterate(this.#filtered, FILTER_PART)) {
       this.#filtered = int(row, "id");
-      this.filter.add(cidHash(int(row, "sender"), str(row, "cid")));
+      this.filter.build(cidHash(int(row, "sender"), str(row, "cid")));
       read++;
     }
     if (read < FILTER_PART) this.filter.end();

@@ -75,13 +75,8 @@ export async function openSqlite(
     if (path !== ":memory:") await createPrivate(path);
     db = new DatabaseSync(path, { timeout: options.busyMs ?? BUSY_MS });
     setDurable(db);
-    db.exec("PRAGMA foreign_keys = ON");
-    db.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
     migrateSqlite(db, migrations);
-    const store = new SqliteStore(db, options.maxPending ?? 0);
-    // What cannot be written to or read is found out here, where the remedy is told.
-    db.prepare("SELECT value FROM secret").all();
-    store.recover();
+    const store = storeOn(db, options.maxPending);
     await store.probe("opened");
     return store;
   } catch (cause) {
@@ -92,6 +87,21 @@ export async function openSqlite(
     const advice = remedy === undefined ? "" : `; ${remedy}`;
     throw new Error(`cannot open the database ${path}: ${text}${advice}`, { cause });
   }
+}
+
+/**
+ * A store on a database that has this program's schema. It closes the database when it is closed.
+ *
+ * @param maxPending Messages that may wait for one user; 0: no limit. @default 0
+ */
+export function storeOn(db: DatabaseSync, maxPending = 0): StorePort & UpkeepPort {
+  db.exec("PRAGMA foreign_keys = ON");
+  db.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
+  const store = new SqliteStore(db, maxPending);
+  // What cannot be written to or read is found out here, where the remedy is told.
+  db.prepare("SELECT value FROM secret").all();
+  store.recover();
+  return store;
 }
 
 /** Hashes and the tokens' key are for the node's user alone; SQLite's other files follow this one. */
@@ -128,9 +138,7 @@ class SqliteStore implements StorePort, UpkeepPort {
   commit: StorePort["commit"] = (appends, receipts) =>
     this.#run(() => this.#messages.commit(appends, receipts));
 
-  backlog(): Backlog {
-    return this.#messages.backlog();
-  }
+  backlog = (): Backlog => this.#messages.backlog();
 
   file = (ms: number): Promise<void> => this.#run(() => this.#messages.file(ms));
 

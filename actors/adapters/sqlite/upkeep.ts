@@ -29,7 +29,7 @@ export class SqliteUpkeep {
   prune(after: string, before: Mid, limit: number): Pruned {
     return this.#transaction(() => {
       const end = firstIdOf(before) + SPAN;
-      const found = this.#sql.oldest.all(Number(after), end, limit).map((row) => {
+      const found = this.#sql.oldest.all(after === "" ? -1 : Number(after), end, limit).map((row) => {
         const id = int(row, "id");
         return { id, mid: midOf(id, str(row, "mid")) };
       });
