@@ -54,12 +54,27 @@ export interface FilingParts {
   readonly unfiled: UnfiledMessages;
 }
 
+/** How much is filed at once; the simulation has its own. */
+export interface FilingPace {
+  /** Time, ms, from any start. */
+  readonly now: () => number;
+  /** Messages of one transaction, at most. */
+  readonly most: number;
+  /** Tells this process' rows of the log from others'. */
+  readonly run: number;
+}
+
+const ordinaryPace = (): FilingPace => ({
+  now: () => performance.now(),
+  most: MOST_AT_ONCE,
+  run: crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
+});
+
 export class SqliteFiling {
   readonly filter = new CidFilter();
   readonly #parts: FilingParts;
+  readonly #pace: FilingPace;
   readonly #sql;
-  /** Tells its rows from those of another process. */
-  readonly #run = crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   #next = 1;
   #rows: LogRow[] = [];
   #perMs = FIRST_PER_MS;
@@ -68,8 +83,9 @@ export class SqliteFiling {
   /** Up to here the filter has been built. */
   #filtered = -1;
 
-  constructor(parts: FilingParts) {
+  constructor(parts: FilingParts, pace = ordinaryPace()) {
     this.#parts = parts;
+    this.#pace = pace;
     this.#sql = prepare(parts.db);
   }
 
@@ -102,7 +118,7 @@ export class SqliteFiling {
    */
   log(records: Uint8Array, count: number, receipts: readonly number[]): () => void {
     const pairs = new Uint8Array(Float64Array.from(receipts).buffer);
-    const { lastInsertRowid } = this.#sql.log.run(this.#run, this.#next, pairs, records);
+    const { lastInsertRowid } = this.#sql.log.run(this.#pace.run, this.#next, pairs, records);
     return () => {
       this.#next += count;
       this.#rows.push({ id: Number(lastInsertRowid), last: this.#next - 1 });
@@ -160,13 +176,14 @@ export class SqliteFiling {
   file(ms: number): void {
     const { unfiled, unflushed } = this.#parts;
     if (this.hasChores) this.#filterSome();
-    const count = Math.min(MOST_AT_ONCE, Math.max(LEAST_AT_ONCE, Math.floor(this.#perMs * ms)));
+    const { most, now } = this.#pace;
+    const count = Math.min(most, Math.max(LEAST_AT_ONCE, Math.floor(this.#perMs * ms)));
     const entries = unfiled.oldest(ms === 0 ? 1 : count);
     if (entries.length === 0 && this.#rows.length === 0) return;
     const last = entries.at(-1)?.n ?? this.#next - 1;
     const done = this.#rows.findIndex((row) => row.last > last);
     const rows = done === -1 ? this.#rows : this.#rows.slice(0, done);
-    const start = performance.now();
+    const start = now();
     let waiters: readonly UserId[];
     try {
       waiters = unflushed(() => {
@@ -177,7 +194,7 @@ export class SqliteFiling {
       this.#undo();
       throw error;
     }
-    const tookMs = Math.max(0.05, performance.now() - start);
+    const tookMs = Math.max(0.05, now() - start);
     // Small batches say little of what a large one takes.
     if (entries.length >= LEAST_AT_ONCE) this.#perMs = (this.#perMs + entries.length / tookMs) / 2;
     this.#rows = this.#rows.slice(rows.length);

@@ -26,7 +26,7 @@ import { int, type Row, str } from "../rows.ts";
 import { type CidHash, cidHash } from "./cid_filter.ts";
 import { SqliteConversations } from "./conversations.ts";
 import { SqliteCrowds } from "./crowds.ts";
-import { admit, isCrowd, SqliteFiling } from "./filing.ts";
+import { admit, type FilingPace, isCrowd, SqliteFiling } from "./filing.ts";
 import { SqliteMailboxes } from "./mailboxes.ts";
 import type { SqlitePeople } from "./people.ts";
 import { type Transaction, unflushedOn } from "./transaction.ts";
@@ -69,6 +69,7 @@ export class SqliteMessages {
     people: SqlitePeople,
     transaction: Transaction,
     maxPending: number,
+    pace?: FilingPace,
   ) {
     this.#people = people;
     this.#transaction = transaction;
@@ -84,7 +85,7 @@ export class SqliteMessages {
       mailboxes: this.#mailboxes,
       crowds: this.#crowds,
       unfiled: this.#unfiled,
-    });
+    }, pace);
     this.#sql = prepare(db);
   }
 
@@ -190,7 +191,7 @@ export class SqliteMessages {
       if (first.mid !== mid) return { status: "duplicate", mid: first.mid, ts: first.ts };
       for (const user of confirmed) this.#receive(user, mid, pairs);
       for (const user of received ?? []) this.#receive(user, mid, pairs);
-      return { status: "stored", pending: this.#waitingFor(first) };
+      return { status: "stored", pending: this.#waitingFor(first, message) };
     }
     const members = groupid === 0 ? undefined : this.#people.membersOf(groupid);
     const isReceived = groupid === 0 &&
@@ -224,9 +225,13 @@ export class SqliteMessages {
     return { mid: midOf(id, str(row, "mid")), ts: timeOf(id) + int(row, "ts"), entry, id };
   }
 
-  /** Who has yet to receive a message that was stored before. */
-  #waitingFor({ entry, id }: First): UserId[] {
-    return entry === undefined ? this.#usersOf(id) : entry.waiting();
+  /** Which of a message's recipients have yet to receive it, as it was stored before. */
+  #waitingFor({ entry, id }: First, { from, toid, groupid }: Message): UserId[] {
+    const waiting = entry === undefined ? this.#usersOf(id) : entry.waiting();
+    const members = groupid === 0 ? undefined : this.#people.membersOf(groupid);
+    return waiting.filter((user) =>
+      groupid === 0 ? user === toid : user !== from && (members?.has(user) ?? false)
+    );
   }
 
   #usersOf(id: number): UserId[] {
@@ -308,10 +313,9 @@ export class SqliteMessages {
     for (const { message } of this.#unfiled.select(isMine)) {
       if (message.mid > last) last = message.mid;
     }
-    if (last !== "") return last;
     const conv = this.#conversations.find(from, toid, groupid);
     const row = conv === 0 ? undefined : this.#sql.last.get(conv, LOOKED_THROUGH, from);
-    if (row === undefined) return "";
+    if (row === undefined) return last;
     const first = firstIdNear(int(row, "id"));
     for (const each of this.#sql.lastMids.all(conv, first, first + SPAN, from)) {
       const mid = midOf(int(each, "id"), str(each, "mid"));
@@ -384,6 +388,11 @@ export class SqliteMessages {
     const own = row === undefined ? 0 : int(row, "count");
     return own + this.#crowds.pending(user, "", Number.MAX_SAFE_INTEGER).length +
       this.#unfiled.select((entry) => entry.waitsFor(user)).length;
+  }
+
+  /** Before somebody joins a group: what was sent there without him is filed without him. */
+  fileGroup(group: GroupId): void {
+    if (this.#unfiled.select(({ message }) => message.groupid === group).length > 0) this.fileAll();
   }
 
   /** Files what is older than `before`, with all that was committed earlier. */

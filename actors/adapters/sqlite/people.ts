@@ -43,6 +43,7 @@ const GROUP = "SELECT id, groupname, CAST(groupdesc AS BLOB) AS groupdesc, membe
 export class SqlitePeople {
   readonly #sql;
   readonly #transaction: Transaction;
+  readonly #now: () => number;
   readonly #users = new Set<UserId>();
   /** Group ⇒ its members. A set is never changed: messages that are not filed hold on to theirs. */
   readonly #members = new Map<GroupId, ReadonlySet<UserId>>();
@@ -50,9 +51,11 @@ export class SqlitePeople {
   #version: unknown;
   #tokensSaved = 0;
 
-  constructor(db: DatabaseSync, transaction: Transaction) {
+  /** @param now Wall time, epoch ms. */
+  constructor(db: DatabaseSync, transaction: Transaction, now: () => number = Date.now) {
     this.#sql = prepare(db);
     this.#transaction = transaction;
+    this.#now = now;
   }
 
   /**
@@ -214,11 +217,13 @@ export class SqlitePeople {
     });
   }
 
+  /** @param beforeJoin Told of the group before it has a new member. */
   joinGroup(
     user: UserId,
     group: GroupId | string,
     most = 0,
     mostGroups = 0,
+    beforeJoin: (group: GroupId) => void = () => {},
   ): JoinedGroup | "full" | "too_many" | undefined {
     const find = () =>
       typeof group === "string"
@@ -232,6 +237,7 @@ export class SqlitePeople {
     }
     if (most > 0 && int(row, "members") >= most) return "full";
     if (this.#isInTooMany(user, mostGroups)) return "too_many";
+    beforeJoin(id);
     this.#transaction(() => this.#addMember(id, user, "normal"));
     const cached = this.#members.get(id);
     if (cached !== undefined) {
@@ -263,7 +269,7 @@ export class SqlitePeople {
     this.#sql.saveToken.run(tokenId, user, expires, device);
     if (most > 0) this.#sql.dropTokens.run(user, most);
     if (this.#tokensSaved++ % TOKENS_PER_PURGE === 0) {
-      this.#sql.purgeTokens.run(Date.now(), MAX_PURGED);
+      this.#sql.purgeTokens.run(this.#now(), MAX_PURGED);
     }
   }
 

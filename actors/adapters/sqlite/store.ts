@@ -187,7 +187,8 @@ class SqliteStore implements StorePort, UpkeepPort {
   createGroup: StorePort["createGroup"] = (...args) =>
     this.#run(() => this.#people.createGroup(...args));
 
-  joinGroup: StorePort["joinGroup"] = (...args) => this.#run(() => this.#people.joinGroup(...args));
+  joinGroup: StorePort["joinGroup"] = (...args) =>
+    this.#run(() => this.#people.joinGroup(...args, (group) => this.#messages.fileGroup(group)));
 
   group: StorePort["group"] = (id) => this.#run(() => this.#people.group(id));
 

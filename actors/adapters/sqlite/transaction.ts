@@ -19,10 +19,8 @@ export function setDurable(db: DatabaseSync): void {
   db.exec(DURABLE);
 }
 
-const DURABLE =
-  `PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = ${CHECKPOINT_AT_LAST}`;
-const UNFLUSHED =
-  `PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`;
+const DURABLE = `PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = ${CHECKPOINT_AT_LAST}`;
+const UNFLUSHED = `PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`;
 
 /** Prepared, unlike `exec`: its errors carry no result code. */
 export function transactionOn(db: DatabaseSync): Transaction {

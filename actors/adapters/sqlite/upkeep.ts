@@ -29,10 +29,12 @@ export class SqliteUpkeep {
   prune(after: string, before: Mid, limit: number): Pruned {
     return this.#transaction(() => {
       const end = firstIdOf(before) + SPAN;
-      const found = this.#sql.oldest.all(after === "" ? -1 : Number(after), end, limit).map((row) => {
-        const id = int(row, "id");
-        return { id, mid: midOf(id, str(row, "mid")) };
-      });
+      const found = this.#sql.oldest.all(after === "" ? -1 : Number(after), end, limit).map(
+        (row) => {
+          const id = int(row, "id");
+          return { id, mid: midOf(id, str(row, "mid")) };
+        },
+      );
       const [first, last] = [found[0]?.id, found[found.length - 1]?.id];
       if (first === undefined || last === undefined) return NOTHING_PRUNED;
       const waiting = new Set(
