@@ -2,7 +2,7 @@
 -- A row lives from the commit of its message until the recipient's receipt.
 CREATE TABLE offlinemessage (
   userid INT UNSIGNED NOT NULL,
-  message BIGINT UNSIGNED NOT NULL, -- message.id
+  mid VARBINARY(26) NOT NULL,
   sender INT UNSIGNED NOT NULL, -- who wrote to this user alone; 0: a group's message
-  PRIMARY KEY (userid, message) -- serves StorePort.pending: one range scan
+  PRIMARY KEY (userid, mid) -- serves StorePort.pending: one range scan
 ) ENGINE = InnoDB

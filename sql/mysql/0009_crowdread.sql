@@ -3,7 +3,7 @@
 CREATE TABLE crowdread (
   userid INT UNSIGNED NOT NULL,
   groupid INT UNSIGNED NOT NULL,
-  message BIGINT UNSIGNED NOT NULL,
+  mid VARBINARY(26) NOT NULL,
   PRIMARY KEY (userid, groupid),
   FOREIGN KEY (userid) REFERENCES user (id),
   FOREIGN KEY (groupid) REFERENCES allgroup (id)

@@ -6,22 +6,11 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import type { GroupId, UserId } from "../../ports.ts";
+import { keyOf, whoOf } from "../conversation.ts";
 import { int } from "../rows.ts";
 
 /** Conversations remembered, about 60 B each; when there are more, all are forgotten. */
 const MAX_KNOWN = 300_000;
-/** Below this, two ids make one exact number. */
-const HALF = 2 ** 26;
-
-/** A conversation as its row has it: two people, the lower id first, or a group. */
-type Who = readonly [low: UserId, high: UserId, group: GroupId];
-
-/** Who talks in the conversation that a message to `toid` or `groupid` belongs to. */
-function whoOf(from: UserId, toid: UserId, groupid: GroupId): Who {
-  if (groupid !== 0) return [0, 0, groupid];
-  return from < toid ? [from, toid, 0] : [toid, from, 0];
-}
-
 export class SqliteConversations {
   readonly #sql;
   readonly #known = new Map<number | string, number>();
@@ -62,10 +51,4 @@ export class SqliteConversations {
     this.#known.set(key, id);
     return id;
   }
-}
-
-/** Negative for groups. */
-function keyOf([low, high, group]: Who): number | string {
-  if (group !== 0) return -group;
-  return high < HALF ? low * HALF + high : `${low} ${high}`;
 }

@@ -22,7 +22,7 @@ import type {
 import { encodeRecord, readBlock, RecordedMessage } from "../../store/record.ts";
 import { NO_SUCH_TARGET, NOT_PERMITTED, receivedHere } from "../batch.ts";
 import { firstIdNear, firstIdOf, midOf, SPAN, tailOf, timeOf } from "../message_id.ts";
-import { int, type Row, str } from "../rows.ts";
+import { int, peerOf, type Row, str } from "../rows.ts";
 import { type CidHash, cidHash } from "./cid_filter.ts";
 import { SqliteConversations } from "./conversations.ts";
 import { SqliteCrowds } from "./crowds.ts";
@@ -429,7 +429,6 @@ interface Filed {
 function filed(row: Row): Filed {
   const id = int(row, "id");
   const [from, groupid] = [int(row, "sender"), int(row, "groupid")];
-  const [low, high] = [int(row, "lowid"), int(row, "highid")];
   return {
     id,
     message: {
@@ -438,7 +437,7 @@ function filed(row: Row): Filed {
       from,
       name: str(row, "name"),
       ts: timeOf(id) + int(row, "ts"),
-      toid: groupid !== 0 ? 0 : low === from ? high : low,
+      toid: groupid === 0 ? peerOf(row, from) : 0,
       groupid,
       msg: str(row, "msg"),
       extra: str(row, "extra"),
