@@ -6,7 +6,7 @@ import type { Connection } from "mysql2/promise";
 import type { Append, GroupId, UserId } from "../../ports.ts";
 import { keyOf, type Who, whoOf } from "../conversation.ts";
 import { int } from "../rows.ts";
-import { type MysqlLink, type Param, rows } from "./link.ts";
+import { type Param, rows } from "./link.ts";
 import { MultiRow } from "./multi.ts";
 
 /** Conversations remembered, about 60 B each; when there are more, all are forgotten. */
@@ -24,10 +24,10 @@ export class MysqlConversations {
   readonly #known = new Map<number | string, number>();
 
   /**
-   * Learns those of a batch's messages, and makes those that are new. Outside the batch's
-   * transaction: a row that another node is making would be waited for.
+   * Learns those of a batch's messages, before its transaction, and makes those that are new in one
+   * of their own: what is remembered is then never taken back.
    */
-  async learn(link: MysqlLink, appends: readonly Append[]): Promise<void> {
+  async learn(connection: Connection, appends: readonly Append[]): Promise<void> {
     const asked = new Map<number | string, Who>();
     for (const { message: { from, toid, groupid } } of appends) {
       const who = whoOf(from, toid, groupid);
@@ -36,15 +36,14 @@ export class MysqlConversations {
     }
     if (asked.size === 0) return;
     if (this.#known.size + asked.size > MAX_KNOWN) this.#known.clear();
-    await link.session(async (connection) => {
-      await this.#find(connection, [...asked.values()]);
-      const missing = [...asked].filter(([key]) => !this.#known.has(key)).map(([, who]) => who);
-      if (missing.length === 0) return;
-      // In one order on every node, so that no two wait for each other.
-      missing.sort(([a, b, c], [d, e, f]) => a - d || b - e || c - f);
-      await ADD.change(connection, params(missing));
-      await this.#find(connection, missing);
-    });
+    await this.#find(connection, [...asked.values()]);
+    const missing = [...asked].filter(([key]) => !this.#known.has(key)).map(([, who]) => who);
+    if (missing.length === 0) return;
+    // In one order on every node, so that no two wait for each other.
+    missing.sort(([a, b, c], [d, e, f]) => a - d || b - e || c - f);
+    await ADD.change(connection, params(missing));
+    await connection.query("COMMIT");
+    await this.#find(connection, missing);
   }
 
   /** Its number; 0 when it was not learned. */

@@ -107,8 +107,8 @@ export class MysqlMessages {
   ): Promise<AppendOutcome[]> {
     if (appends.length === 0 && receipts.length === 0) return [];
     if (this.#carefulLeft > 0) this.#carefulLeft--;
-    await this.#conversations.learn(this.#link, appends);
     return await this.#link.commit(async (connection, again) => {
+      await this.#conversations.learn(connection, appends);
       let isCareful = again || this.#carefulLeft > 0;
       for (let repeats = 0;; repeats++) {
         try {
