@@ -25,7 +25,7 @@ import {
   type UserId,
 } from "../ports.ts";
 import { HINT_SWEEP_MS, ReceiptWatch } from "./receipt_watch.ts";
-import { cidUnits, MID_UNITS, RecordedMessage, viewOf } from "./record.ts";
+import { cidUnits, MID_UNITS, RecordedMessage, viewOf } from "../record.ts";
 import type { Actor, ActorSystem } from "../runtime/runtime.ts";
 import type {
   Outcomes,

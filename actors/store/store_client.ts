@@ -7,7 +7,7 @@
 import { ChatError } from "@chat/wire/errors.ts";
 import type { ThreadId } from "../runtime/link.ts";
 import type { Message, Mid, UserId } from "../ports.ts";
-import { RecordWriter } from "./record.ts";
+import { RecordWriter } from "../record.ts";
 import type { ActorSystem, Ref } from "../runtime/runtime.ts";
 import {
   type Outcomes,

@@ -5,5 +5,5 @@ CREATE TABLE commitlog (
   run INTEGER NOT NULL, -- which process wrote it
   first INTEGER NOT NULL, -- number of its first message, counted since that process started
   receipts BLOB NOT NULL, -- pairs of a message's number and a user who has received it, as doubles
-  records BLOB NOT NULL -- messages, as actors/store/record.ts writes them
+  records BLOB NOT NULL -- messages, as actors/record.ts writes them
 ) STRICT;

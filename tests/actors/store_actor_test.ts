@@ -16,7 +16,7 @@ import {
 } from "../../actors/ports.ts";
 import { ActorSystem } from "../../actors/runtime/runtime.ts";
 import { StoreActor } from "../../actors/store/store.ts";
-import { packMessages } from "../../actors/store/record.ts";
+import { packMessages } from "../../actors/record.ts";
 import type { Outcomes, StoreMessage } from "../../actors/store/store_protocol.ts";
 import { STORE_CONCURRENCY } from "../../actors/store/store_options.ts";
 import { FakeClock, microtasks } from "../support/fake_clock.ts";

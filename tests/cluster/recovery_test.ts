@@ -14,7 +14,7 @@ import { type Outlet, Session } from "../../actors/sessions/session.ts";
 import { type HostOptions, SessionHost } from "../../actors/worker/session_host.ts";
 import { StoreActor } from "../../actors/store/store.ts";
 import { StoreClient } from "../../actors/store/store_client.ts";
-import { packMessages } from "../../actors/store/record.ts";
+import { packMessages } from "../../actors/record.ts";
 import type { StoreMessage } from "../../actors/store/store_protocol.ts";
 import { newTokenKey } from "../../actors/accounts/tokens.ts";
 import { MSGID } from "@chat/wire/messages.ts";

@@ -10,7 +10,7 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import type { UserId } from "../../ports.ts";
-import { readBlock, type RecordedMessage } from "../../store/record.ts";
+import { readBlock, type RecordedMessage } from "../../record.ts";
 import { CROWD } from "../crowd.ts";
 import { firstIdNear, firstIdOf, SPAN, tailOf, timeOf } from "../message_id.ts";
 import { int, str } from "../rows.ts";

@@ -19,7 +19,7 @@ import type {
   Receipt,
   UserId,
 } from "../../ports.ts";
-import { encodeRecord, readBlock, RecordedMessage } from "../../store/record.ts";
+import { encodeRecord, readBlock, RecordedMessage } from "../../record.ts";
 import { NO_SUCH_TARGET, NOT_PERMITTED, receivedHere } from "../batch.ts";
 import { firstIdNear, firstIdOf, midOf, SPAN, tailOf, timeOf } from "../message_id.ts";
 import { int, peerOf, type Row, str } from "../rows.ts";

@@ -7,7 +7,7 @@
  */
 
 import type { Mid, UserId } from "../../ports.ts";
-import type { RecordedMessage } from "../../store/record.ts";
+import type { RecordedMessage } from "../../record.ts";
 import type { CidHash } from "./cid_filter.ts";
 
 /** What an entry costs beside its record, bytes, about. */

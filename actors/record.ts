@@ -7,7 +7,7 @@
  * without anything between them, the mid (26 characters), the cid, the text and `extra`.
  */
 
-import type { GroupId, Message, Mid, UserId } from "../ports.ts";
+import type { GroupId, Message, Mid, UserId } from "./ports.ts";
 
 const HEADER_BYTES = 28;
 /** Characters of a mid. */
