@@ -23,6 +23,7 @@ import {
   type UserId,
 } from "../ports.ts";
 import { HINT_SWEEP_MS, ReceiptWatch } from "./receipt_watch.ts";
+import { ReadTurns } from "./read_turns.ts";
 import type { Actor, ActorSystem } from "../runtime/runtime.ts";
 import {
   costAt,
@@ -65,6 +66,10 @@ const MAX_QUEUED_RECEIPTS = 200_000;
 const SETTLED_FIRST: ReadonlySet<keyof StoreCalls> = new Set(
   ["pending", "lastMid", "historyWith", "historyOf", "revokeToken", "deleteUser"] as const,
 );
+/** Questions whose answer may be many rows: they take turns. */
+const LONG_READS: ReadonlySet<keyof StoreCalls> = new Set(
+  ["pending", "historyWith", "historyOf"] as const,
+);
 
 const NEVER = Infinity;
 
@@ -98,6 +103,7 @@ export class StoreActor implements Actor<StoreMessage> {
   readonly #early = new EarlyReceipts();
   readonly #generations = new Map<ThreadId, number>();
   readonly #watch = new ReceiptWatch();
+  readonly #longReads: ReadTurns;
   /** When the next commit is to begin; NEVER while none is arranged. */
   #scheduledFor = NEVER;
   #urgent = false;
@@ -116,6 +122,7 @@ export class StoreActor implements Actor<StoreMessage> {
     this.#system = system;
     this.#port = port;
     this.#options = options;
+    this.#longReads = new ReadTurns(system.clock);
     this.#armSweep();
   }
 
@@ -204,7 +211,8 @@ export class StoreActor implements Actor<StoreMessage> {
     }
     try {
       const method = this.#port[call.op] as (...args: readonly unknown[]) => Promise<unknown>;
-      return await method.apply(this.#port, call.args);
+      const ask = () => method.apply(this.#port, call.args);
+      return await (isLong(call) ? this.#longReads.run(ask) : ask());
     } catch (error) {
       if (error instanceof StoreUnavailable) {
         throw new ChatError("TRY_LATER", "the database is away, try again later", { cause: error });
@@ -445,6 +453,10 @@ export class StoreActor implements Actor<StoreMessage> {
       if (!this.#stopped) this.#armSweep();
     });
   }
+}
+
+function isLong({ op, args }: StoreCall): boolean {
+  return LONG_READS.has(op) && args.at(-1) !== 1; // of a page of one, somebody's chat waits for it
 }
 
 interface OutcomesDraft {
