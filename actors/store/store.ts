@@ -26,6 +26,7 @@ import {
 } from "../ports.ts";
 import { HINT_SWEEP_MS, ReceiptWatch } from "./receipt_watch.ts";
 import { cidUnits, MID_UNITS, RecordedMessage, viewOf } from "../record.ts";
+import { ReadTurns } from "./read_turns.ts";
 import type { Actor, ActorSystem } from "../runtime/runtime.ts";
 import type {
   Outcomes,
@@ -65,6 +66,10 @@ const MAX_QUEUED_RECEIPTS = 200_000;
 const SETTLED_FIRST: ReadonlySet<keyof StoreCalls> = new Set(
   ["pending", "lastMid", "historyWith", "historyOf", "revokeToken", "deleteUser"] as const,
 );
+/** Questions whose answer may be many rows: they take turns. */
+const LONG_READS: ReadonlySet<keyof StoreCalls> = new Set(
+  ["pending", "historyWith", "historyOf"] as const,
+);
 
 const NEVER = Infinity;
 
@@ -99,6 +104,7 @@ export class StoreActor implements Actor<StoreMessage> {
   readonly #early = new EarlyReceipts();
   readonly #generations = new Map<ThreadId, number>();
   readonly #watch = new ReceiptWatch();
+  readonly #longReads: ReadTurns;
   /** When the next commit is to begin; NEVER while none is arranged. */
   #scheduledFor = NEVER;
   #urgent = false;
@@ -124,6 +130,7 @@ export class StoreActor implements Actor<StoreMessage> {
       setBusy: (busy) => this.#setBusy(busy),
       onFailure: options.onFailure,
     });
+    this.#longReads = new ReadTurns(system.clock);
     this.#armSweep();
   }
 
@@ -226,7 +233,8 @@ export class StoreActor implements Actor<StoreMessage> {
     }
     try {
       const method = this.#port[call.op] as (...args: readonly unknown[]) => Promise<unknown>;
-      return await method.apply(this.#port, call.args);
+      const ask = () => method.apply(this.#port, call.args);
+      return await (isLong(call) ? this.#longReads.run(ask) : ask());
     } catch (error) {
       if (error instanceof StoreUnavailable) {
         throw new ChatError("TRY_LATER", "the database is away, try again later", { cause: error });
@@ -485,6 +493,10 @@ export class StoreActor implements Actor<StoreMessage> {
       if (!this.#stopped) this.#armSweep();
     });
   }
+}
+
+function isLong({ op, args }: StoreCall): boolean {
+  return LONG_READS.has(op) && args.at(-1) !== 1; // of a page of one, somebody's chat waits for it
 }
 
 interface OutcomesDraft {

@@ -4,7 +4,14 @@ import { openMysql } from "../../actors/adapters/mysql/store.ts";
 import { openSqlite } from "../../actors/adapters/sqlite/store.ts";
 import { type StorePort, StoreUnavailable } from "../../actors/ports.ts";
 import { ensureServices, startMariaDb } from "../../server/cluster/services.ts";
-import { CASES, MAILBOX_CASES, newUser, send, text } from "../support/store_contract.ts";
+import {
+  CASES,
+  MAILBOX_CASES,
+  newUser,
+  send,
+  SHARE_CASES,
+  text,
+} from "../support/store_contract.ts";
 
 async function runContract(
   t: Deno.TestContext,
@@ -47,6 +54,7 @@ Deno.test("the SQLite store keeps the contract when some messages are filed and 
 
 Deno.test("mailboxes in SQLite are bounded", async (t) => {
   await runContract(t, await openSqlite(":memory:", { maxPending: 3 }), MAILBOX_CASES);
+  await runContract(t, await openSqlite(":memory:", { maxPending: 100 }), SHARE_CASES);
 });
 
 Deno.test("mailboxes in SQLite are bounded when every message is filed at once", async (t) => {
@@ -70,6 +78,7 @@ Deno.test("the MySQL store keeps the contract on MariaDB", async (t) => {
   try {
     await runContract(t, await openMysql(server.url));
     await runContract(t, await openMysql(server.url, { maxPending: 3 }), MAILBOX_CASES);
+    await runContract(t, await openMysql(server.url, { maxPending: 100 }), SHARE_CASES);
   } finally {
     await server.stop();
     await Deno.remove(dir, { recursive: true });
