@@ -99,6 +99,15 @@ export interface Receipt {
   readonly mid: Mid;
 }
 
+/** What is acknowledged and durable, and has yet to be put where it is read from. */
+export interface Backlog {
+  readonly messages: number;
+  /** Of memory, about. */
+  readonly bytes: number;
+  /** Other work that `file` does when there are no messages. */
+  readonly hasChores: boolean;
+}
+
 /** A user with what a login needs. */
 export interface UserRow {
   readonly id: UserId;
@@ -179,6 +188,16 @@ export interface StorePort {
    * @returns One outcome per message, in order.
    */
   commit(appends: readonly Append[], receipts: readonly Receipt[]): Promise<AppendOutcome[]>;
+  /**
+   * What commits have left to do, which whoever commits does between them with `file`. Reads see all
+   * that was committed, at the cost of filing it first. Undefined where commits leave nothing.
+   */
+  backlog?(): Backlog;
+  /**
+   * Does a part of it, the oldest first. Rejects as commit, and nothing is lost.
+   * @param ms About how long that may take.
+   */
+  file?(ms: number): Promise<void>;
   /** Messages `user` has not received, by `mid`, `mid > after` ("" from the start), at most `limit`. */
   pending(user: UserId, after: Mid, limit: number): Promise<Message[]>;
   /** Latest `mid` that `from` has stored in a conversation; "" when none. */
@@ -286,8 +305,8 @@ export interface MessageTrace {
 /** What a removal of old messages did. */
 export interface Pruned {
   readonly removed: number;
-  /** The last message looked at, to go on from; "" when all were. */
-  readonly last: Mid;
+  /** Where to go on from, in the database's own terms; "" when all were looked at. */
+  readonly last: string;
 }
 
 /** What a node's upkeep needs of the database, beside the messages' way. Rejects as StorePort. */
@@ -299,10 +318,11 @@ export interface UpkeepPort {
   /** Messages that wait for a user. */
   waiting(user: UserId): Promise<number>;
   /**
-   * Looks at `limit` messages at most, `after < mid < before`, oldest first, and removes those that
+   * Looks at `limit` messages at most, those before the mid `before`, oldest first, and removes what
    * nobody has yet to receive. Their `(from, cid)` may then be stored anew.
+   * @param after What an earlier call ended with; "" from the start.
    */
-  prune(after: Mid, before: Mid, limit: number): Promise<Pruned>;
+  prune(after: string, before: Mid, limit: number): Promise<Pruned>;
 }
 
 /** Addresses and devices that a user has logged in from, remembered. */

@@ -1,7 +1,7 @@
 /**
  * Copies a SQLite store into an empty MySQL database: every row of every table, ids included.
  * In batches, so memory stays bounded however large the store is. Nothing is written to the source
- * but the schema's outstanding migrations.
+ * but the schema's outstanding migrations, and what is left in its log is filed.
  *
  * Invariant: it resolves only when both databases count the same rows in every table.
  */
@@ -13,12 +13,18 @@ import { openMysql } from "./mysql/store.ts";
 import { Connections } from "./mysql/connections.ts";
 import { type Param, rows } from "./mysql/link.ts";
 import { MultiRow } from "./mysql/multi.ts";
-import { int, intOr0, type Row, str } from "./rows.ts";
+import { midAt } from "../hlc.ts";
+import { midOf, timeOf } from "./message_id.ts";
+import { int, type Row, str } from "./rows.ts";
+import { storeOn } from "./sqlite/store.ts";
 
-/** A column and how it is read: numbers as they are, 0 for NULL as NULL, text as bytes. */
-type Column = readonly [name: string, kind: "int" | "reference" | "text"];
+/**
+ * A column and how it is read: numbers as they are, text as bytes. Of a message, whose number there
+ * is none in MySQL, the mid and the time that the number says a part of.
+ */
+type Column = readonly [name: string, kind: "int" | "text" | "mid" | "ts" | "bound"];
 
-/** Tables, each after those that it refers to. */
+/** Tables, each after those that it refers to; and what of a message `m` belongs to a row. */
 const TABLES: Readonly<Record<string, readonly Column[]>> = {
   user: [["id", "int"], ["name", "text"], ["namekey", "text"], ["password", "text"]],
   friend: [["userid", "int"], ["friendid", "int"]],
@@ -30,19 +36,19 @@ const TABLES: Readonly<Record<string, readonly Column[]>> = {
     ["members", "int"],
   ],
   groupuser: [["groupid", "int"], ["userid", "int"], ["grouprole", "text"]],
+  conversation: [["id", "int"], ["lowid", "int"], ["highid", "int"], ["groupid", "int"]],
   message: [
-    ["mid", "text"],
+    ["mid", "mid"],
+    ["conv", "int"],
     ["sender", "int"],
     ["cid", "text"],
-    ["toid", "reference"],
-    ["groupid", "reference"],
-    ["ts", "int"],
+    ["ts", "ts"],
     ["msg", "text"],
     ["extra", "text"],
   ],
-  offlinemessage: [["userid", "int"], ["mid", "text"], ["sender", "int"]],
-  crowdmessage: [["mid", "text"], ["groupid", "int"], ["users", "text"]],
-  crowdread: [["userid", "int"], ["groupid", "int"], ["mid", "text"]],
+  offlinemessage: [["userid", "int"], ["mid", "mid"], ["sender", "int"]],
+  crowdmessage: [["mid", "mid"], ["groupid", "int"], ["users", "text"]],
+  crowdread: [["userid", "int"], ["groupid", "int"], ["mid", "bound"]],
   token: [["id", "text"], ["userid", "int"], ["expires", "int"], ["device", "text"]],
   loginorigin: [["userid", "int"], ["origin", "text"], ["at", "int"]],
   secret: [["name", "text"], ["value", "text"]],
@@ -110,6 +116,7 @@ async function openSource(file: string): Promise<DatabaseSync> {
     const [check] = db.prepare("PRAGMA quick_check(1)").all();
     if (check?.quick_check !== "ok") throw new Error(`malformed: ${check?.quick_check}`);
     migrateSqlite(db, migrations);
+    storeOn(db); // files what is left in its log
     return db;
   } catch (cause) {
     db.close();
@@ -144,10 +151,7 @@ async function copyTable(
 ): Promise<number> {
   const names = columns.map(([name]) => name).join(", ");
   const insert = new MultiRow(`INSERT INTO ${table} (${names}) VALUES `, columns.length);
-  // As bytes: text that holds a NUL is cut when read as text (node:sqlite).
-  const selected = columns.map(([name, kind]) =>
-    kind === "text" ? `CAST(${name} AS BLOB) AS ${name}` : name
-  );
+  const selected = columns.flatMap(([name, kind]) => COLUMNS[kind].map((c) => c(table, name)));
   let batch: Param[] = [];
   let [units, count] = [0, 0];
   const flush = async () => {
@@ -155,7 +159,10 @@ async function copyTable(
     batch = [];
     units = 0;
   };
-  for (const row of source.prepare(`SELECT ${selected.join(", ")} FROM ${table}`).iterate()) {
+  const from = REFERS_TO_MESSAGE.has(table)
+    ? `${table} JOIN message m ON m.id = ${table}.message`
+    : table;
+  for (const row of source.prepare(`SELECT ${selected.join(", ")} FROM ${from}`).iterate()) {
     for (const column of columns) {
       const value = read(row, column);
       if (typeof value === "string") units += value.length;
@@ -168,9 +175,40 @@ async function copyTable(
   return count;
 }
 
+/** Tables whose rows are about a message. */
+const REFERS_TO_MESSAGE: ReadonlySet<string> = new Set(["offlinemessage", "crowdmessage"]);
+
+/** What is selected for a column, by its kind. */
+const COLUMNS: Readonly<
+  Record<Column[1], readonly ((table: string, name: string) => string)[]>
+> = {
+  int: [(table, name) => `${table}.${name}`],
+  // As bytes: text that holds a NUL is cut when read as text (node:sqlite).
+  text: [(table, name) => `CAST(${table}.${name} AS BLOB) AS ${name}`],
+  mid: [
+    (table) => `${REFERS_TO_MESSAGE.has(table) ? "m" : table}.id AS messageid`,
+    (table) => `${REFERS_TO_MESSAGE.has(table) ? "m" : table}.mid AS tail`,
+  ],
+  ts: [(table, name) => `${table}.${name}`],
+  bound: [(table) => `${table}.message AS messageid`],
+};
+
 function read(row: Row, [name, kind]: Column): Param {
-  if (kind === "text") return str(row, name);
-  return kind === "int" ? int(row, name) : intOr0(row, name) || null;
+  switch (kind) {
+    case "text":
+      return str(row, name);
+    case "int":
+      return int(row, name);
+    case "mid":
+      return midOf(int(row, "messageid"), str(row, "tail"));
+    case "ts":
+      return timeOf(int(row, "messageid")) + int(row, name);
+    // Nothing of the group waits up to here.
+    case "bound":
+      return midAt(timeOf(int(row, "messageid")));
+    default:
+      return kind satisfies never;
+  }
 }
 
 async function sameCounts(source: DatabaseSync, target: Connection): Promise<Counts> {

@@ -1,10 +1,11 @@
 /**
  * Who may still write to somebody for whom much waits already. Pure; the databases' adapters count.
  *
- * Shares of a mailbox of `max` messages: each friend of its owner has as much for himself, each
- * stranger half of it, groups half of it together; of a small mailbox, ten at least. Strangers and
- * groups fill it no further than `max`; friends are let in beyond it, so that nobody can shut them
- * out, up to FRIENDS_FACTOR times `max`.
+ * Shares of a mailbox of `max` messages: each friend of its owner has as much for himself; each
+ * stranger may have as much waiting as is still free, and so may groups together: one alone gets half
+ * of it, of n who take what they can each 1/(n+1), and as much is always left for whoever comes next.
+ * In a small mailbox everybody has ten at least. Strangers and groups fill it no further than `max`;
+ * friends are let in beyond it, so that nobody can shut them out, up to FRIENDS_FACTOR times `max`.
  */
 
 import type { AppendOutcome, UserId } from "../ports.ts";
@@ -15,11 +16,13 @@ export interface Mailbox {
   readonly of: Map<UserId, number>;
   inGroups: number;
   total: number;
-  /** Strangers that are within their share are refused until then, epoch ms. */
+  /** Stranger who found no room ⇒ until when he is refused, epoch ms; the earliest first. */
+  readonly closed: Map<UserId, number>;
+  /** The latest of those; 0 for none. */
   closedUntil: number;
 }
 
-/** The sender has used his share: another message to this recipient is refused. */
+/** The sender has used the largest share there is: another message to this recipient is refused. */
 export const MAILBOX_FULL: AppendOutcome = { status: "mailbox_full" };
 /** The sender has not, and there is no room: the message may come again. */
 export const MAILBOX_BUSY: AppendOutcome = { status: "mailbox_busy" };
@@ -31,14 +34,14 @@ const GROUP_PART = 2;
 const LEAST_SHARE = 10;
 const FRIENDS_FACTOR = 4;
 /**
- * How long a mailbox stays closed that was found full, ms: longer than a sender's next messages can
+ * How long a mailbox stays closed to whom it refused, ms: longer than a sender's next messages can
  * be on their way before he knows, so that none of them overtakes the one that was refused (G3).
  */
 const CLOSED_MS = 10_000;
 
 /** A mailbox in which nothing waits. */
 export function emptyMailbox(): Mailbox {
-  return { of: new Map(), inGroups: 0, total: 0, closedUntil: 0 };
+  return { of: new Map(), inGroups: 0, total: 0, closed: new Map(), closedUntil: 0 };
 }
 
 /** Counts `count` messages; `sender` 0 for a group's. */
@@ -68,6 +71,7 @@ function shareOf(max: number, part: number): number {
  * @param max Messages that may wait.
  * @param isFriend The owner lists the sender as a friend.
  * @param now Epoch ms.
+ * @param closes Whether a stranger who finds no room is refused for a while, however much is read.
  * @returns undefined when there is; else why not.
  */
 export function refusalOf(
@@ -76,15 +80,35 @@ export function refusalOf(
   sender: UserId,
   isFriend: boolean,
   now: number,
+  closes = true,
 ): AppendOutcome | undefined {
   const own = mailbox.of.get(sender) ?? 0;
   if (own >= shareOf(max, isFriend ? FRIEND_PART : STRANGER_PART)) return MAILBOX_FULL;
   if (isFriend) return mailbox.total < max * FRIENDS_FACTOR ? undefined : MAILBOX_BUSY;
-  if (mailbox.total >= max) mailbox.closedUntil = now + CLOSED_MS;
-  return now < mailbox.closedUntil ? MAILBOX_BUSY : undefined;
+  if (now < (mailbox.closed.get(sender) ?? 0)) return MAILBOX_BUSY;
+  if (isWithinShare(mailbox, max, own)) return undefined;
+  if (closes) close(mailbox, sender, now);
+  return MAILBOX_BUSY;
+}
+
+/** As much as is still free: whoever has less waiting is served before whoever has more. */
+function isWithinShare({ total }: Mailbox, max: number, own: number): boolean {
+  return total < max && own < Math.max(LEAST_SHARE, max - total);
+}
+
+function close(mailbox: Mailbox, sender: UserId, now: number): void {
+  const { closed } = mailbox;
+  for (const [user, until] of closed) {
+    if (now < until) break;
+    closed.delete(user);
+  }
+  closed.delete(sender);
+  mailbox.closedUntil = now + CLOSED_MS;
+  closed.set(sender, mailbox.closedUntil);
 }
 
 /** Whether there is room for a group's message; without, its reader finds it in the history. */
 export function takesFromGroups(mailbox: Mailbox, max: number): boolean {
-  return mailbox.total < max && mailbox.inGroups < shareOf(max, GROUP_PART);
+  return mailbox.inGroups < shareOf(max, GROUP_PART) &&
+    isWithinShare(mailbox, max, mailbox.inGroups);
 }

@@ -74,6 +74,12 @@ export function outstanding(
           `${migrations.length} migrations; run the newer version or restore an older backup`,
       );
     }
+    if (migration.name !== name) {
+      throw new SchemaMismatch(
+        `the database was made by a version before the first release (it has ${name}, this version ` +
+          `${migration.name}): start with an empty one, or go on with the version that made it`,
+      );
+    }
     if (migration.checksum !== checksum) {
       throw new SchemaMismatch(
         `the file of migration ${name} has changed since it was applied; restore the file and put ` +

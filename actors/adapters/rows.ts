@@ -84,20 +84,28 @@ export function groupRow(row: Row, members: readonly Row[]): GroupRow {
   };
 }
 
-/** A message from columns mid, cid, sender, name, ts, toid, groupid, msg, extra. */
+/** A message from columns mid, cid, sender, name, ts, lowid, highid, groupid, msg, extra. */
 export function message(row: Row): Message {
+  const from = int(row, "sender");
+  const groupid = int(row, "groupid");
   return {
     mid: str(row, "mid"),
     cid: str(row, "cid"),
-    from: int(row, "sender"),
+    from,
     name: str(row, "name"),
     ts: int(row, "ts"),
-    toid: intOr0(row, "toid"),
-    groupid: intOr0(row, "groupid"),
+    toid: groupid === 0 ? peerOf(row, from) : 0,
+    groupid,
     msg: str(row, "msg"),
     extra: str(row, "extra"),
     prev: "",
   };
+}
+
+/** The other one of two people, from columns lowid, highid; of one who writes to himself he. */
+export function peerOf(row: Row, user: UserId): UserId {
+  const low = int(row, "lowid");
+  return low === user ? int(row, "highid") : low;
 }
 
 /** One page, oldest first, of rows read newest first with one more than `limit` asked for. */

@@ -82,6 +82,10 @@ export const METRICS = {
     help: "Messages that wait in mailboxes, by actor; sessions: over all of a worker's.",
     label: "actor",
   },
+  chat_store_unfiled: {
+    type: "gauge",
+    help: "Acknowledged messages that have yet to be filed into the tables.",
+  },
   chat_store_queue: { type: "gauge", help: "Messages that wait for a commit." },
   chat_store_up: { type: "gauge", help: "1 when the last commit or probe succeeded." },
   chat_store_failures_total: { type: "counter", help: "Commits and questions that failed." },

@@ -50,6 +50,7 @@ export class Link {
   readonly #port: PortLike;
   readonly #later: (fn: () => void) => void;
   #items: LinkItem[] = [];
+  #transfer: Transferable[] = [];
   #scheduled = false;
   #closed = false;
   #lane: LaneSource | undefined;
@@ -67,9 +68,13 @@ export class Link {
     this.#lane = source;
   }
 
-  /** Sends `item` with this turn's post. */
-  push(item: LinkItem): void {
+  /**
+   * Sends `item` with this turn's post.
+   * @param moved Memory in it that goes over instead of being copied; the sender has it no more.
+   */
+  push(item: LinkItem, moved?: Transferable): void {
     this.#items.push(item);
+    if (moved !== undefined) this.#transfer.push(moved);
     this.touch();
   }
 
@@ -88,13 +93,19 @@ export class Link {
     if (this.#items.length === 0 && lane === undefined) return;
     const items = this.#items.length === 0 ? NO_ITEMS : this.#items;
     this.#items = [];
-    this.#port.post({ items, lane: lane?.data }, lane?.transfer ?? []);
+    let transfer = lane?.transfer ?? [];
+    if (this.#transfer.length > 0) {
+      transfer = [...this.#transfer, ...transfer];
+      this.#transfer = [];
+    }
+    this.#port.post({ items, lane: lane?.data }, transfer);
   };
 
   /** Stops sending; what was gathered is dropped. */
   close(): void {
     this.#closed = true;
     this.#items = [];
+    this.#transfer = [];
     this.#port.close();
   }
 }

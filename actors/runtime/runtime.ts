@@ -83,8 +83,11 @@ interface Question {
 export interface Ref<M> {
   readonly thread: ThreadId;
   readonly name: string;
-  /** Sends and forgets. A lost message is a dead letter, never an exception. */
-  tell(message: M): void;
+  /**
+   * Sends and forgets. A lost message is a dead letter, never an exception.
+   * @param moved Memory in it that goes over to another thread instead of being copied.
+   */
+  tell(message: M, moved?: Transferable): void;
   /**
    * Sends and waits for the answer.
    * @param ms Deadline, accurate to 250 ms.
@@ -189,7 +192,7 @@ export class ActorSystem {
     return {
       thread,
       name,
-      tell: (message) => this.#tell(thread, name, message),
+      tell: (message, moved) => this.#tell(thread, name, message, moved),
       ask: <R>(message: M, ms: number) => this.#ask(thread, name, message, ms) as Promise<R>,
     };
   }
@@ -201,14 +204,14 @@ export class ActorSystem {
     this.#cancelSweep = undefined;
   }
 
-  #tell(thread: ThreadId, name: string, body: unknown): void {
+  #tell(thread: ThreadId, name: string, body: unknown, moved?: Transferable): void {
     if (thread === this.thread) {
       this.#offer(name, { body, answer: undefined });
       return;
     }
     const link = this.#links.get(thread);
     if (link === undefined) this.#events.onDeadLetter(name);
-    else link.push({ to: name, body });
+    else link.push({ to: name, body }, moved);
   }
 
   #ask(thread: ThreadId, name: string, body: unknown, ms: number): Promise<unknown> {

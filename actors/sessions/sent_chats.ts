@@ -9,15 +9,19 @@ import type { GroupId, Mid, UserId } from "../ports.ts";
 /** How long a client has to send a chat again that was put off before a later one ends its session, ms. */
 const REFUSED_FOR_MS = 10_000;
 
-/** Ids of chats remembered, in two generations: a client has no more on their way. */
+/**
+ * Ids of chats remembered, in two generations: a client has no more on their way. What is remembered
+ * is a number of 32 bits each: text would hold on to the block of bytes that it was read from. Of two
+ * that have the same one the later is taken for a repeat, which costs it the wait for its commit.
+ */
 const MAX_CIDS = 512;
 
 /** See the module's header. */
 export class SentChats {
   /** After a chat was put off: its cid, which has to come again before any later one. */
   refused: Refused | undefined;
-  #cids: Set<string> | undefined;
-  #oldCids: Set<string> | undefined;
+  #cids: Set<number> | undefined;
+  #oldCids: Set<number> | undefined;
   /** Made when first used: most sessions are idle, and a collection costs 200 bytes. */
   #last: Map<number, Mid> | undefined;
 
@@ -53,12 +57,13 @@ export class SentChats {
    * without saying so is not pushed again: v1 clients would show it twice.
    */
   isRepeated(cid: string): boolean {
-    if (this.#cids?.has(cid) || this.#oldCids?.has(cid)) return true;
+    const hash = hashOf(cid);
+    if (this.#cids?.has(hash) || this.#oldCids?.has(hash)) return true;
     if (this.#cids !== undefined && this.#cids.size >= MAX_CIDS) {
       this.#oldCids = this.#cids;
       this.#cids = undefined;
     }
-    (this.#cids ??= new Set()).add(cid);
+    (this.#cids ??= new Set()).add(hash);
     return false;
   }
 
@@ -69,6 +74,15 @@ export class SentChats {
     this.#last = undefined;
     this.refused = undefined;
   }
+}
+
+/** FNV-1a over UTF-16 units, mixed once more. */
+function hashOf(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) {
+    hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  }
+  return hash ^ (hash >>> 15);
 }
 
 /** One number for a conversation as its sender sees it. */

@@ -7,15 +7,15 @@
  * Time between two commits under load, ms: the least, and the most. A commit writes whole pages, so
  * its cost a row falls with its size (SQLite: 15 µs at 80 rows, 5 at 500); acks wait for it.
  */
-const COMMIT_EVERY_MS = 4;
-const COMMIT_AT_LATEST_MS = 12;
+const COMMIT_EVERY_MS = 2;
+const COMMIT_AT_LATEST_MS = 6;
 /**
  * A commit that takes long is followed by a pause as long, up to this, ms: a slow disk makes batches
  * larger and the whole no slower.
  */
 const PAUSE_AT_MOST_MS = 40;
 /** Rows of the last batch that are worth another ms of waiting. */
-const ROWS_PER_MS = 8;
+const ROWS_PER_MS = 20;
 /**
  * How long a commit may wait that nobody waits for, ms: receipts, and v1 messages whose recipients
  * all had them pushed. A crash meanwhile loses of the latter what no client was promised.

@@ -1,8 +1,9 @@
 /**
- * The store actor: turns single writes into group commits, and watches over what was committed
- * until its recipients have it. All SQL is the adapter's; all waiting is here.
+ * The store actor: turns single writes into group commits, has what they leave filed between them,
+ * and watches over what was committed until its recipients have it. All SQL is the adapter's; all
+ * waiting is here.
  *
- * Invariants: an outcome is told only after its commit; appends of one worker are committed in the
+ * Invariants: the adapter is asked to commit or to file one thing at a time; an outcome is told only after its commit; appends of one worker are committed in the
  * order they came, and once one is refused, so is everything that worker sent before it knew
  * (`generation`), so that a session's later message never overtakes a refused one; a read that a
  * session relies on sees everything that was appended before it.
@@ -11,6 +12,7 @@
 import { ChatError } from "@chat/wire/errors.ts";
 import { CommitPace } from "./commit_pace.ts";
 import { EarlyReceipts } from "./early_receipts.ts";
+import { Filing } from "./filing.ts";
 import type { ThreadId } from "../runtime/link.ts";
 import {
   type Append,
@@ -23,16 +25,15 @@ import {
   type UserId,
 } from "../ports.ts";
 import { HINT_SWEEP_MS, ReceiptWatch } from "./receipt_watch.ts";
+import { cidUnits, MID_UNITS, RecordedMessage, viewOf } from "../record.ts";
+import { ReadTurns } from "./read_turns.ts";
 import type { Actor, ActorSystem } from "../runtime/runtime.ts";
-import {
-  costAt,
-  type Outcomes,
-  PACKED_FIELDS,
-  type RefusedOutcome,
-  type StoreCall,
-  type StoreCalls,
-  type StoreMessage,
-  unpackRow,
+import type {
+  Outcomes,
+  RefusedOutcome,
+  StoreCall,
+  StoreCalls,
+  StoreMessage,
 } from "./store_protocol.ts";
 
 /** Settings of the store actor. */
@@ -65,10 +66,15 @@ const MAX_QUEUED_RECEIPTS = 200_000;
 const SETTLED_FIRST: ReadonlySet<keyof StoreCalls> = new Set(
   ["pending", "lastMid", "historyWith", "historyOf", "revokeToken", "deleteUser"] as const,
 );
+/** Questions whose answer may be many rows: they take turns. */
+const LONG_READS: ReadonlySet<keyof StoreCalls> = new Set(
+  ["pending", "historyWith", "historyOf"] as const,
+);
 
 const NEVER = Infinity;
 
 interface Entry extends Append {
+  readonly message: RecordedMessage;
   /** Rows that it may become. */
   readonly cost: number;
   readonly confirmed: UserId[];
@@ -98,11 +104,14 @@ export class StoreActor implements Actor<StoreMessage> {
   readonly #early = new EarlyReceipts();
   readonly #generations = new Map<ThreadId, number>();
   readonly #watch = new ReceiptWatch();
+  readonly #longReads: ReadTurns;
   /** When the next commit is to begin; NEVER while none is arranged. */
   #scheduledFor = NEVER;
   #urgent = false;
-  #committing = false;
+  /** The adapter commits or files. */
+  #busy = false;
   readonly #pace = new CommitPace();
+  readonly #filing: Filing;
   #cancelTimer: (() => void) | undefined;
   #cancelSweep: (() => void) | undefined;
   /** Appends and receipts accepted, and of them those that are committed or refused. */
@@ -116,7 +125,18 @@ export class StoreActor implements Actor<StoreMessage> {
     this.#system = system;
     this.#port = port;
     this.#options = options;
+    this.#filing = new Filing(system, port, {
+      isBusy: () => this.#busy,
+      setBusy: (busy) => this.#setBusy(busy),
+      onFailure: options.onFailure,
+    });
+    this.#longReads = new ReadTurns(system.clock);
     this.#armSweep();
+  }
+
+  /** Why what is acknowledged cannot be filed; undefined when it can. */
+  get filingProblem(): string | undefined {
+    return this.#filing.problem;
   }
 
   /** Appends that wait for a commit. */
@@ -148,6 +168,7 @@ export class StoreActor implements Actor<StoreMessage> {
     this.#stopped = true;
     this.#cancelSweep?.();
     this.#cancelTimer?.();
+    this.#filing.stop();
     await this.#port.close();
   }
 
@@ -159,22 +180,30 @@ export class StoreActor implements Actor<StoreMessage> {
       this.#system.ref(m.worker, "sessions").tell({ type: "store_restarted" });
       return;
     }
-    const count = m.rows.length / PACKED_FIELDS;
+    const count = m.costs.length;
     const full = this.#queue.length + count > this.#options.maxQueued;
     if (full || m.generation < known || this.#stopped) {
       this.#putOff(m.worker, m.run, Array.from({ length: count }, (_, i) => m.first + i), full);
       return;
     }
     if (m.urgent) this.#urgent = true;
+    const view = viewOf(m.records);
     let n = m.first;
-    for (let at = 0; at < m.rows.length; at += PACKED_FIELDS) {
-      const message = unpackRow(m.rows, at);
-      const confirmed = this.#early.take(message.mid);
-      const cost = costAt(m.rows, at);
+    let at = 0;
+    let key = 0;
+    for (const cost of m.costs) {
+      const cidAt = key + MID_UNITS;
+      const end = cidAt + cidUnits(view, at);
+      const mid = m.keys.slice(key, cidAt);
+      const cid = m.keys.slice(cidAt, end);
+      const message = new RecordedMessage(m.records, view, at, mid, cid);
+      at = message.end;
+      key = end;
+      const confirmed = this.#early.take(mid);
       const entry: Entry = { message, confirmed, cost, worker: m.worker, run: m.run, n: n++ };
       this.#queue.push(entry);
       this.#queuedRows += cost;
-      this.#queued.set(message.mid, entry);
+      this.#queued.set(mid, entry);
       this.#taken.appends++;
     }
     this.#schedule();
@@ -204,7 +233,8 @@ export class StoreActor implements Actor<StoreMessage> {
     }
     try {
       const method = this.#port[call.op] as (...args: readonly unknown[]) => Promise<unknown>;
-      return await method.apply(this.#port, call.args);
+      const ask = () => method.apply(this.#port, call.args);
+      return await (isLong(call) ? this.#longReads.run(ask) : ask());
     } catch (error) {
       if (error instanceof StoreUnavailable) {
         throw new ChatError("TRY_LATER", "the database is away, try again later", { cause: error });
@@ -239,7 +269,7 @@ export class StoreActor implements Actor<StoreMessage> {
   }
 
   #schedule(): void {
-    if (this.#committing) return;
+    if (this.#busy) return;
     const now = this.#system.clock.now();
     const due = this.#due(now);
     if (due >= this.#scheduledFor) return;
@@ -269,8 +299,13 @@ export class StoreActor implements Actor<StoreMessage> {
 
   async #commit(): Promise<void> {
     this.#scheduledFor = NEVER;
-    if (this.#committing) return;
-    this.#committing = true;
+    if (this.#busy) return;
+    if (this.#filing.isBehind) {
+      // Senders wait, as for a slow disk: what is acknowledged may not take all memory.
+      this.#filing.start();
+      return;
+    }
+    this.#busy = true;
     this.#urgent = false;
     try {
       while (this.#queue.length > 0 || this.#receipts.length > 0) {
@@ -290,12 +325,25 @@ export class StoreActor implements Actor<StoreMessage> {
         if (this.#readers.length === 0 && !this.#isFull) break;
       }
     } finally {
-      this.#committing = false;
+      this.#busy = false;
     }
     if (this.#queue.length > 0) this.#urgent = true; // some of them may be
+    this.#filing.afterCommit();
+    this.#scheduleAgain();
+  }
+
+  #scheduleAgain(): void {
     if (this.#queue.length > 0 || (this.#receipts.length > 0 && this.#pace.wasUseful)) {
       this.#schedule();
     }
+  }
+
+  #setBusy(busy: boolean): void {
+    this.#busy = busy;
+    if (busy) return;
+    if (this.#queue.length > 0) this.#urgent = true;
+    this.#scheduleAgain();
+    if (this.#readers.length > 0) this.#schedule();
   }
 
   /** The first of the queue: what one transaction takes, by number and by rows; one at least. */
@@ -445,6 +493,10 @@ export class StoreActor implements Actor<StoreMessage> {
       if (!this.#stopped) this.#armSweep();
     });
   }
+}
+
+function isLong({ op, args }: StoreCall): boolean {
+  return LONG_READS.has(op) && args.at(-1) !== 1; // of a page of one, somebody's chat waits for it
 }
 
 interface OutcomesDraft {

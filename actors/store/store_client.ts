@@ -7,10 +7,10 @@
 import { ChatError } from "@chat/wire/errors.ts";
 import type { ThreadId } from "../runtime/link.ts";
 import type { Message, Mid, UserId } from "../ports.ts";
+import { RecordWriter } from "../record.ts";
 import type { ActorSystem, Ref } from "../runtime/runtime.ts";
 import {
   type Outcomes,
-  packRow,
   type RefusedOutcome,
   type StoreCall,
   type StoreCalls,
@@ -28,6 +28,9 @@ const MAX_CALLS = 2_000;
 const RECEIPTS_MS = 5;
 /** So many do not wait. */
 const MAX_HELD_RECEIPTS = 512;
+
+/** Messages sent again in one post, to a store's thread that has started anew. */
+const MAX_RESENT = 256;
 
 /**
  * Rows that one sender may have on their way to a commit, so that what others send waits behind few of
@@ -89,10 +92,13 @@ export class StoreClient<S extends Sender> {
    * yet, and what follows them goes under the generation before, so that it is refused if they are.
    */
   readonly #doubtful = new Map<S, Doubt>();
-  #rowsGeneration = 0;
-  #rows: (string | number)[] = [];
+  /** What the next post to the store carries, all of one generation. */
+  #draftGeneration = 0;
+  readonly #records = new RecordWriter();
+  #keys = "";
+  #costs: number[] = [];
   #urgent = false;
-  #firstRow = 0;
+  #first = 0;
   #pairs: (UserId | Mid)[] = [];
   #cancelReceipts: (() => void) | undefined;
   #scheduled = false;
@@ -161,17 +167,23 @@ export class StoreClient<S extends Sender> {
         generation = doubt.generation;
       }
     }
-    if (generation !== this.#rowsGeneration) {
-      this.#flushRows();
-      this.#rowsGeneration = generation;
+    if (generation !== this.#draftGeneration) {
+      this.#flushRecords();
+      this.#draftGeneration = generation;
     }
     const n = this.#next++;
     this.#waiting.set(n, submission);
-    if (this.#rows.length === 0) this.#firstRow = n;
-    packRow(this.#rows, submission.message, submission.cost);
+    if (this.#costs.length === 0) this.#first = n;
+    this.#write(submission);
     submission.session.rowsInStore += submission.cost;
     if (submission.urgent) this.#urgent = true;
     this.#schedule();
+  }
+
+  #write({ message, cost }: Submission<S>): void {
+    this.#records.add(message);
+    this.#keys += message.mid + message.cid;
+    this.#costs.push(cost);
   }
 
   /** `user` has received a message that is stored, or about to be, by this node's store. */
@@ -208,22 +220,18 @@ export class StoreClient<S extends Sender> {
   /** This worker, or the store's thread, is new: introduces itself and sends again what is open. */
   attach(): void {
     this.#store.tell({ type: "attach", worker: this.#system.thread });
-    this.#generation = this.#rowsGeneration = 0;
+    this.#generation = this.#draftGeneration = 0;
     this.#doubtful.clear();
-    this.#rows = [];
-    for (const [n, { message, cost }] of this.#waiting) {
-      const rows: (string | number)[] = [];
-      packRow(rows, message, cost);
-      this.#store.tell({
-        type: "append",
-        worker: this.#system.thread,
-        run: this.#run,
-        generation: 0,
-        first: n,
-        rows,
-        urgent: true,
-      });
+    this.#clearDraft(); // what was in it is sent with everything else
+    let next = 0;
+    for (const [n, submission] of this.#waiting) {
+      if (n !== next || this.#costs.length >= MAX_RESENT) this.#flushRecords();
+      if (this.#costs.length === 0) this.#first = n;
+      this.#write(submission);
+      this.#urgent = true;
+      next = n + 1;
     }
+    this.#flushRecords();
   }
 
   #pushLate(pending: readonly number[]): void {
@@ -277,26 +285,35 @@ export class StoreClient<S extends Sender> {
     this.#scheduled = false;
     this.#cancelReceipts?.();
     this.#cancelReceipts = undefined;
-    this.#flushRows();
+    this.#flushRecords();
     if (this.#pairs.length > 0) {
       this.#store.tell({ type: "receipts", pairs: this.#pairs });
       this.#pairs = [];
     }
   };
 
-  #flushRows(): void {
-    if (this.#rows.length === 0) return;
+  #flushRecords(): void {
+    if (this.#costs.length === 0) return;
+    const records = this.#records.take();
     this.#store.tell({
       type: "append",
       worker: this.#system.thread,
       run: this.#run,
-      generation: this.#rowsGeneration,
-      first: this.#firstRow,
-      rows: this.#rows,
+      generation: this.#draftGeneration,
+      first: this.#first,
+      records,
+      keys: this.#keys,
+      costs: this.#costs,
       urgent: this.#urgent,
-    });
+    }, records.buffer);
+    this.#clearDraft();
+  }
+
+  #clearDraft(): void {
+    this.#records.clear();
+    this.#keys = "";
+    this.#costs = [];
     this.#urgent = false;
-    this.#rows = [];
   }
 }
 

@@ -1,13 +1,13 @@
 /**
- * What workers and the store actor say to each other. Messages cross threads as flat rows: half the
- * cost of objects.
+ * What workers and the store actor say to each other. Messages cross threads as bytes that are moved,
+ * with what is looked up of them as one text.
  */
 
 import type { ThreadId } from "../runtime/link.ts";
-import type { AppendOutcome, Message, Mid, StorePort, UserId } from "../ports.ts";
+import type { AppendOutcome, Mid, StorePort, UserId } from "../ports.ts";
 
 /** The reads and rare writes that are plain questions to the adapter. */
-export type StoreCalls = Omit<StorePort, "commit" | "close">;
+export type StoreCalls = Omit<StorePort, "commit" | "backlog" | "file" | "close">;
 /** One such question. */
 export type StoreCall = {
   [K in keyof StoreCalls]: {
@@ -27,8 +27,12 @@ export type StoreMessage =
     readonly run: string;
     readonly generation: number;
     readonly first: number;
-    /** See {@linkcode packRow}. */
-    readonly rows: PackedRows;
+    /** As record.ts writes them, one after the other. */
+    readonly records: Uint8Array<ArrayBuffer>;
+    /** Their mids and cids once more, as one text: mid, cid, mid, cid, … */
+    readonly keys: string;
+    /** Of each, how many rows it may become: one, and one for each recipient of a group's. */
+    readonly costs: readonly number[];
     /** Somebody waits for the commit, or would miss the message if it were lost. */
     readonly urgent: boolean;
   }
@@ -39,40 +43,6 @@ export type StoreMessage =
   /** The node stops: commit what waits and close the database; answered when that is done. */
   | { readonly type: "stop" }
   | StoreCall;
-
-/** Messages as one flat array. */
-export type PackedRows = readonly (string | number)[];
-/** Numbers and strings of one message in {@linkcode PackedRows}. */
-export const PACKED_FIELDS = 9;
-
-/**
- * Adds a message to a turn's rows: what is stored of it, and how many rows that may be.
- * @param cost See {@linkcode costAt}.
- */
-export function packRow(rows: (string | number)[], m: Message, cost: number): void {
-  rows.push(m.mid, m.cid, m.from, m.ts, m.toid, m.groupid, m.msg, m.extra, cost);
-}
-
-/** Rows that the message at `at` may become: one, and one for each recipient of a group's. */
-export function costAt(rows: PackedRows, at: number): number {
-  return Number(rows[at + PACKED_FIELDS - 1]);
-}
-
-/** The message whose row begins at `at`. */
-export function unpackRow(rows: PackedRows, at: number): Message {
-  return {
-    mid: String(rows[at]),
-    cid: String(rows[at + 1]),
-    from: Number(rows[at + 2]),
-    name: "", // the user's row has it
-    ts: Number(rows[at + 3]),
-    toid: Number(rows[at + 4]),
-    groupid: Number(rows[at + 5]),
-    msg: String(rows[at + 6]),
-    extra: String(rows[at + 7]),
-    prev: "",
-  };
-}
 
 /** What became of appends, told to the worker that sent them. */
 export interface Outcomes {

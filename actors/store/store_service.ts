@@ -55,6 +55,7 @@ export function startStore(
     },
   });
   meter.gauge("chat_store_queue", () => store.queued);
+  meter.gauge("chat_store_unfiled", () => port.backlog?.().messages ?? 0);
   meter.gauge("chat_store_up", () => up);
   meter.gauge("chat_mailbox_messages", () => system.waiting("store"), "store");
   system.spawn<StoreMessage>("store", () => store, {
@@ -65,6 +66,8 @@ export function startStore(
   const probed: UpkeepPort = {
     async probe(value) {
       await port.probe(value);
+      const problem = store.filingProblem;
+      if (problem !== undefined) throw new StoreUnavailable(problem);
       up = 1;
     },
     trace: (mid) => port.trace(mid),

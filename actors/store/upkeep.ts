@@ -40,8 +40,8 @@ export class UpkeepActor implements Actor<UpkeepMessage> {
   readonly #system: ActorSystem;
   readonly #port: UpkeepPort;
   readonly #options: UpkeepOptions;
-  /** Messages up to here were looked at in this round. */
-  #after: Mid = "";
+  /** How far this round has got. */
+  #after = "";
   #cancel: (() => void) | undefined;
   #stopped = false;
 

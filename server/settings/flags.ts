@@ -218,8 +218,9 @@ export const FLAGS = [
     name: "max-pending",
     value: "N",
     fallback: "10000",
-    help: "messages that wait for one user: half of one stranger, half of groups, whose messages " +
-      "then only reach his history; each friend has as much for himself; 0: no limit",
+    help: "messages that wait for one user: a stranger, and groups together, may have as much " +
+      "waiting as is still free; a group's further messages only reach his history; each friend " +
+      "has as much for himself; 0: no limit",
   },
   {
     name: "max-group",

@@ -4,3 +4,4 @@ CREATE TABLE friend (
   friendid INTEGER NOT NULL REFERENCES user(id),
   PRIMARY KEY (userid, friendid)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX friend_friend ON friend (friendid); -- serves the end of an account

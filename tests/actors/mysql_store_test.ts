@@ -312,10 +312,12 @@ Deno.test("a deadlock is survived by trying again", async () => {
         "INSERT INTO ballast (n) VALUES ?",
         [Array.from({ length: 500 }, (_, i) => [i])],
       );
-      await admin.query("SELECT id FROM user WHERE id = ? FOR UPDATE", [bob]);
+      const message = text({ from: ann, groupid });
+      const row = "INSERT INTO offlinemessage (userid, mid, sender) VALUES (?, ?, 0)";
+      await admin.query(row, [bob, message.mid]);
 
-      const sending = send(store, text({ from: ann, groupid }));
-      await until("the commit waits for the user's row", async () => {
+      const sending = send(store, message);
+      await until("the commit waits for its pending row", async () => {
         const waiting = "SELECT COUNT(*) FROM information_schema.innodb_trx " +
           "WHERE trx_state = 'LOCK WAIT'";
         return await value(admin, waiting) === 1;
@@ -337,7 +339,7 @@ Deno.test("receipts do not wait for rows that another node has not committed yet
     await send(store, ...sent);
     await withAdmin(async (admin) => {
       await admin.query("START TRANSACTION");
-      await admin.query("INSERT INTO offlinemessage (userid, mid) VALUES (?, 'x')", [eve]);
+      await admin.query("INSERT INTO offlinemessage VALUES (?, 'x', 0)", [eve]);
       const hasty = await openMysql(server.url, { totalMs: 1_000 });
 
       await hasty.commit([], sent.map(({ mid }) => ({ user: bob, mid })));

@@ -16,7 +16,8 @@ import {
 } from "../../actors/ports.ts";
 import { ActorSystem } from "../../actors/runtime/runtime.ts";
 import { StoreActor } from "../../actors/store/store.ts";
-import { type Outcomes, packRow, type StoreMessage } from "../../actors/store/store_protocol.ts";
+import { packMessages } from "../../actors/record.ts";
+import type { Outcomes, StoreMessage } from "../../actors/store/store_protocol.ts";
 import { STORE_CONCURRENCY } from "../../actors/store/store_options.ts";
 import { FakeClock, microtasks } from "../support/fake_clock.ts";
 
@@ -30,6 +31,8 @@ interface Failing {
   most: number;
   /** Whether a read is answered. */
   isThere: boolean;
+  /** How long reading what is pending keeps the thread, ms. */
+  readMs: number;
   /** Lets a held commit go. */
   release: () => void;
   /** Sizes of the commits: appends, receipts. */
@@ -37,13 +40,19 @@ interface Failing {
 }
 
 /** The database with a switch. */
-function failing(store: StorePort): { port: StorePort; control: Failing } {
+function failing(store: StorePort, clock: FakeClock): { port: StorePort; control: Failing } {
   const control: Failing = {
-    ...{ plan: [], most: Infinity, isThere: true, commits: [] },
+    ...{ plan: [], most: Infinity, isThere: true, readMs: 0, commits: [] },
     release: () => {},
   };
   const port: StorePort = Object.create(store, {
     close: { value: () => store.close() },
+    pending: {
+      value: (...args: Parameters<StorePort["pending"]>) => {
+        clock.pass(control.readMs);
+        return store.pending(...args);
+      },
+    },
     lastMid: {
       value: (...args: Parameters<StorePort["lastMid"]>) =>
         control.isThere ? store.lastMid(...args) : new Promise(() => {}),
@@ -80,7 +89,7 @@ async function start(maxQueued = 1_000) {
   const store = await openSqlite(":memory:");
   const alice = await store.register("alice", "x") ?? 0;
   const bob = await store.register("bob", "x") ?? 0;
-  const { port, control } = failing(store);
+  const { port, control } = failing(store, clock);
   const failures: unknown[] = [];
   const actor = new StoreActor(system, port, { maxQueued, onFailure: (e) => failures.push(e) });
   const ref = system.spawn<StoreMessage>("store", () => actor, { concurrency: STORE_CONCURRENCY });
@@ -105,11 +114,19 @@ async function start(maxQueued = 1_000) {
     prev: "",
   });
   const send = (messages: readonly Message[], generation = 0, urgent = true, cost = 1) => {
-    const rows: (string | number)[] = [];
-    for (const message of messages) packRow(rows, message, cost);
+    const costs = messages.map(() => cost);
     const first = next;
     next += messages.length;
-    ref.tell({ type: "append", worker: WORKER, run: "run", generation, first, rows, urgent });
+    ref.tell({
+      type: "append",
+      worker: WORKER,
+      run: "run",
+      generation,
+      first,
+      ...packMessages(messages),
+      costs,
+      urgent,
+    });
   };
   const append = (count = 1, generation = 0, urgent = true, cost = 1): Message[] => {
     const messages = Array.from({ length: count }, (_, i) => draft(next + i));
@@ -427,4 +444,25 @@ Deno.test("a database that lets a transaction expire and answers nothing is away
   assertEquals(it.control.commits.length, 1);
   assertEquals(it.answered().others.length, 10);
   it.control.isThere = true;
+});
+
+Deno.test("long reads take turns: commits and short reads pass those that wait", async () => {
+  await using it = await start();
+  it.control.readMs = 60;
+  let read = 0;
+  const reads = Array.from(
+    { length: 20 },
+    () => it.ask("pending", it.bob, "", 200).then(() => read++),
+  );
+  await microtasks();
+  assertEquals(read, 1);
+  it.append();
+  await it.ask("historyWith", it.bob, it.alice, "", 1);
+  await it.clock.advance(20);
+
+  assertEquals(it.answered().stored, [1], "committed while reads wait");
+  assert(read <= 2, `${read} were read`);
+  await it.clock.advance(20 * (60 + 20));
+  await Promise.all(reads);
+  it.control.readMs = 0;
 });

@@ -4,7 +4,14 @@ import { openMysql } from "../../actors/adapters/mysql/store.ts";
 import { openSqlite } from "../../actors/adapters/sqlite/store.ts";
 import { type StorePort, StoreUnavailable } from "../../actors/ports.ts";
 import { ensureServices, startMariaDb } from "../../server/cluster/services.ts";
-import { CASES, MAILBOX_CASES, newUser, send, text } from "../support/store_contract.ts";
+import {
+  CASES,
+  MAILBOX_CASES,
+  newUser,
+  send,
+  SHARE_CASES,
+  text,
+} from "../support/store_contract.ts";
 
 async function runContract(
   t: Deno.TestContext,
@@ -18,12 +25,44 @@ async function runContract(
   }
 }
 
+/** The same store; everything is filed after each `every`th commit. */
+function filing(store: StorePort, every: number): StorePort {
+  let commits = 0;
+  return Object.assign(Object.create(store), {
+    async commit(...args: Parameters<StorePort["commit"]>) {
+      const outcomes = await store.commit(...args);
+      if (++commits % every === 0) {
+        while ((store.backlog?.().messages ?? 0) > 0) await store.file?.(Infinity);
+      }
+      return outcomes;
+    },
+    close: () => store.close(),
+  });
+}
+
 Deno.test("the SQLite store keeps the contract in memory", async (t) => {
   await runContract(t, await openSqlite(":memory:"));
 });
 
+Deno.test("the SQLite store keeps the contract when every message is filed at once", async (t) => {
+  await runContract(t, filing(await openSqlite(":memory:"), 1));
+});
+
+Deno.test("the SQLite store keeps the contract when some messages are filed and some are not", async (t) => {
+  await runContract(t, filing(await openSqlite(":memory:"), 2));
+});
+
 Deno.test("mailboxes in SQLite are bounded", async (t) => {
   await runContract(t, await openSqlite(":memory:", { maxPending: 3 }), MAILBOX_CASES);
+  await runContract(t, await openSqlite(":memory:", { maxPending: 100 }), SHARE_CASES);
+});
+
+Deno.test("mailboxes in SQLite are bounded when every message is filed at once", async (t) => {
+  await runContract(t, filing(await openSqlite(":memory:", { maxPending: 3 }), 1), MAILBOX_CASES);
+});
+
+Deno.test("mailboxes in SQLite are bounded when some messages are filed and some are not", async (t) => {
+  await runContract(t, filing(await openSqlite(":memory:", { maxPending: 3 }), 2), MAILBOX_CASES);
 });
 
 Deno.test("the SQLite store keeps the contract on disk", async (t) => {
@@ -39,6 +78,7 @@ Deno.test("the MySQL store keeps the contract on MariaDB", async (t) => {
   try {
     await runContract(t, await openMysql(server.url));
     await runContract(t, await openMysql(server.url, { maxPending: 3 }), MAILBOX_CASES);
+    await runContract(t, await openMysql(server.url, { maxPending: 100 }), SHARE_CASES);
   } finally {
     await server.stop();
     await Deno.remove(dir, { recursive: true });

@@ -3,8 +3,10 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { createConnection } from "mysql2/promise";
+import { DatabaseSync } from "node:sqlite";
 import { openMysql } from "../../actors/adapters/mysql/store.ts";
-import { openSqlite } from "../../actors/adapters/sqlite/store.ts";
+import { loadMigrations, migrateSqlite, migrationsDir } from "../../actors/adapters/migrate.ts";
+import { storeOn } from "../../actors/adapters/sqlite/store.ts";
 import type { AppendOutcome, StorePort } from "../../actors/ports.ts";
 import { ensureServices, startMariaDb } from "../../server/cluster/services.ts";
 import { text } from "../support/store_contract.ts";
@@ -245,17 +247,36 @@ async function settled(answer: Promise<unknown>): Promise<unknown> {
   }
 }
 
-Deno.test("SQLite answers as the model does", async () => {
+/** What happens to a SQLite store after a step: nothing, some is filed, or its process dies. */
+const between = fc.constantFrom("", "", "file one", "file all", "crash");
+
+Deno.test("SQLite answers as the model does, whatever is filed, and whenever its process dies", async () => {
+  const migrations = await loadMigrations(migrationsDir("sqlite"));
   await fc.assert(
-    fc.asyncProperty(steps, async (sequence) => {
-      const store = await openSqlite(":memory:");
-      try {
-        await sameAsModel(store, sequence);
-      } finally {
-        await store.close();
-      }
-    }),
-    { numRuns: 400 },
+    fc.asyncProperty(
+      fc.array(fc.tuple(step, between), { minLength: 20, maxLength: 60, size: "max" }),
+      async (sequence) => {
+        const db = new DatabaseSync(":memory:");
+        migrateSqlite(db, migrations);
+        const model = modelStore();
+        let store = storeOn(db);
+        try {
+          for (const one of [model, store]) await populate(one);
+          for (const [{ label, run }, then] of sequence) {
+            const [expected, actual] = [await settled(run(model)), await settled(run(store))];
+            assertEquals(actual, expected, `${label}, then ${then}`);
+            if (then === "file one") await store.file?.(0);
+            if (then === "file all") {
+              while ((store.backlog?.().messages ?? 0) > 0) await store.file?.(9);
+            }
+            if (then === "crash") store = storeOn(db);
+          }
+        } finally {
+          await store.close();
+        }
+      },
+    ),
+    { numRuns: 600 },
   );
 });
 

@@ -26,13 +26,15 @@ function stopWith(text: string): never {
   Deno.exit(2);
 }
 
-function row({ name, acks, p50, p99, loginMs, memoryBytes, wrong }: Verdict): string {
+function row(verdict: Verdict): string {
+  const { name, acks, p50, p99, loginMs, memoryBytes, putOff, ownMs, wrong } = verdict;
   const ms = (value: number) => `${Math.round(value)} ms`.padStart(9);
   const memory = `${Math.round(memoryBytes / 1_048_576)} MiB`.padStart(9);
-  const verdict = wrong.length === 0 ? "holds" : `FAILS: ${wrong.join("; ")}`;
-  return `${name.padEnd(14)}${`${acks}`.padStart(6)}${ms(p50)}${ms(p99)}${
-    ms(loginMs)
-  }${memory}  ${verdict}`;
+  const again = putOff === 0 ? "" : ` (put off ${putOff} times, and came again)`;
+  const end = wrong.length === 0 ? "holds" : `FAILS: ${wrong.join("; ")}`;
+  return `${name.padEnd(14)}${`${acks}`.padStart(6)}${ms(p50)}${ms(p99)}${ms(loginMs)}${memory}${
+    ms(ownMs)
+  }  ${end}${again}`;
 }
 
 if (args.help) {
@@ -56,7 +58,7 @@ console.log(
   `the innocent: acknowledged within ${BOUNDS.ackP99Ms} ms (p99), in within ${BOUNDS.loginMs} ms, ` +
     `memory below ${BOUNDS.memoryBytes / 1_048_576} MiB above rest\n`,
 );
-console.log("attack          acks      p50      p99    log-in   memory");
+console.log("attack          acks      p50      p99    log-in   memory  own lag");
 const verdicts = await runAttacks({
   names: names.length === 0 ? attackNames(false) : names,
   secs,

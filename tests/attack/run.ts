@@ -147,7 +147,41 @@ export async function runAttacks(options: RunOptions): Promise<Verdict[]> {
   return verdicts;
 }
 
+/** What went wrong without anybody to catch it, while an attack ran. Disposing ends the listening. */
+function uncaught(): Disposable & { readonly texts: string[] } {
+  const texts: string[] = [];
+  const note = (event: PromiseRejectionEvent) => {
+    event.preventDefault();
+    texts.push(shortly(event.reason));
+  };
+  addEventListener("unhandledrejection", note);
+  return { texts, [Symbol.dispose]: () => removeEventListener("unhandledrejection", note) };
+}
+
+function shortly(error: unknown): string {
+  return String(error).slice(0, 200);
+}
+
+/** Nothing that an attack does to the innocent ends the run: it is that attack's result. */
 async function runOne(
+  name: string,
+  place: Place,
+  seeded: Seeded,
+  restBytes: number,
+  options: RunOptions,
+): Promise<Verdict> {
+  using failures = uncaught();
+  try {
+    const verdict = await attackAndLook(name, place, seeded, restBytes, options);
+    return { ...verdict, wrong: [...verdict.wrong, ...failures.texts] };
+  } catch (error) {
+    const nothing = { acks: 0, p50: NaN, p99: NaN, loginMs: NaN, memoryBytes: NaN };
+    const wrong = [shortly(error), ...failures.texts];
+    return { ...nothing, putOff: 0, ownMs: NaN, wrong, name };
+  }
+}
+
+async function attackAndLook(
   name: string,
   place: Place,
   seeded: Seeded,

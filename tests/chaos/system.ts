@@ -6,6 +6,7 @@
 import { fromFileUrl, join } from "@std/path";
 import { DatabaseSync } from "node:sqlite";
 import { createConnection } from "mysql2/promise";
+import { midOf } from "../../actors/adapters/message_id.ts";
 import { canInstall, ensureServices, installPackages } from "../../server/cluster/install.ts";
 import {
   type NginxService,
@@ -164,8 +165,17 @@ async function startCluster(
 function pendingInSqlite(path: string): PendingRow[] {
   const db = new DatabaseSync(path, { readOnly: true, timeout: QUERY_MS });
   try {
-    const rows = db.prepare("SELECT userid, mid FROM offlinemessage LIMIT 100000").all();
-    return rows.map((row) => ({ user: Number(row.userid), mid: String(row.mid) }));
+    const rows = db.prepare(
+      `SELECT o.userid, m.id, m.mid FROM offlinemessage o LEFT JOIN message m ON m.id = o.message
+      LIMIT 100000`,
+    ).all();
+    const filed = rows.map((row) => ({
+      user: Number(row.userid),
+      mid: row.id === null ? "of no message" : midOf(Number(row.id), String(row.mid)),
+    }));
+    // What is not filed may be pending too; it is filed within a second.
+    const log = db.prepare("SELECT id FROM commitlog").all();
+    return [...filed, ...log.map((row) => ({ user: 0, mid: `not filed: ${row.id}` }))];
   } finally {
     db.close();
   }

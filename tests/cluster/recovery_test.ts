@@ -14,7 +14,8 @@ import { type Outlet, Session } from "../../actors/sessions/session.ts";
 import { type HostOptions, SessionHost } from "../../actors/worker/session_host.ts";
 import { StoreActor } from "../../actors/store/store.ts";
 import { StoreClient } from "../../actors/store/store_client.ts";
-import { packRow, type StoreMessage } from "../../actors/store/store_protocol.ts";
+import { packMessages } from "../../actors/record.ts";
+import type { StoreMessage } from "../../actors/store/store_protocol.ts";
 import { newTokenKey } from "../../actors/accounts/tokens.ts";
 import { MSGID } from "@chat/wire/messages.ts";
 import { Connection } from "../../server/sockets/connection.ts";
@@ -490,15 +491,14 @@ Deno.test("a new store takes nothing from a worker that has not sent what was lo
   const port = modelStore();
   await port.register("ann", "hash");
   const store = new StoreActor(main, port, { maxQueued: 9, onFailure: () => {} });
-  const rows: (string | number)[] = [];
-  packRow(rows, { ...message(2, 2).message, toid: ANN }, 1);
   const append = {
     type: "append",
     worker: 1,
     run: "r",
     generation: 0,
     first: 2,
-    rows,
+    ...packMessages([{ ...message(2, 2).message, toid: ANN }]),
+    costs: [1],
     urgent: true,
   } as const;
 

@@ -65,6 +65,7 @@ export class FuzzPeer {
     if (this.connection.closed) return true;
     return this.#chunks.length === 0 && this.#rest === undefined &&
       this.#wake !== undefined && this.connection.unfinished === 0 &&
+      this.connection.doneSeq >= this.connection.lastSeq && // one is in hand, and waits for an answer
       this.connection.queuedBytes === 0;
   }
 

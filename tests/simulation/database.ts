@@ -11,6 +11,7 @@ import { type StorePort, StoreUnavailable } from "../../actors/ports.ts";
 import type { Random } from "./random.ts";
 import { NOBODY, type Scheduler } from "./scheduler.ts";
 import { Tables, type Undo } from "./tables.ts";
+import { TwinTables } from "./twin_tables.ts";
 import type { SimThread } from "./thread.ts";
 import type { Trace } from "./trace.ts";
 
@@ -31,6 +32,8 @@ export interface DatabaseParts {
   readonly trace: Trace;
   /** Time of one step, ms. */
   readonly latency: () => number;
+  /** The only node's own SQLite, with its commit log, instead of a server that nodes share. */
+  readonly embedded?: boolean;
 }
 
 /** How long an adapter waits for an answer, ms: as that of MySQL. */
@@ -41,6 +44,8 @@ const NOTICE_MS = 2_000;
 /** See the module's header. */
 export class Database {
   readonly tables: Tables;
+  /** The same as `tables` when it is embedded. */
+  readonly twin: TwinTables | undefined;
   readonly faults: DatabaseFaults = { loseAnswer: 0, refuse: 0, answerFirst: false };
   readonly parts: DatabaseParts;
   down = false;
@@ -57,11 +62,14 @@ export class Database {
 
   constructor(parts: DatabaseParts) {
     this.parts = parts;
-    this.tables = new Tables(() => parts.scheduler.now);
+    const now = () => parts.scheduler.now;
+    this.twin = parts.embedded === true ? new TwinTables(now) : undefined;
+    this.tables = this.twin ?? new Tables(now);
   }
 
   /** A connection for one store thread. */
   connect(thread: SimThread): DatabaseConnection {
+    this.twin?.reopen();
     return new DatabaseConnection(this, thread);
   }
 
@@ -70,9 +78,10 @@ export class Database {
     return this.#volatile.length;
   }
 
-  /** Away from now on; what is not durable is lost. */
+  /** Away from now on; what is not durable is lost. Embedded it is away, and crashes with its node. */
   crash(): void {
     this.down = true;
+    if (this.twin !== undefined) return;
     this.life++;
     const { scheduler, random } = this.parts;
     for (const call of this.inHand) {
@@ -112,14 +121,21 @@ export class DatabaseConnection implements StorePort {
   #orphansRun: boolean | undefined;
   #closed = false;
 
+  readonly backlog: StorePort["backlog"];
+  readonly file: StorePort["file"];
+
   constructor(db: Database, thread: SimThread) {
     this.#db = db;
     this.#thread = thread;
+    const { twin } = db;
+    if (twin === undefined) return;
+    this.backlog = () => twin.backlog();
+    this.file = () => this.#write("file", () => twin.file());
   }
 
   /** Its thread has died. */
   orphan(): void {
-    this.#orphansRun ??= this.#db.parts.random.chance(0.5);
+    this.#orphansRun ??= this.#db.twin === undefined && this.#db.parts.random.chance(0.5);
   }
 
   commit: StorePort["commit"] = (appends, receipts) =>
@@ -213,7 +229,8 @@ export class DatabaseConnection implements StorePort {
       const { result, lsn } = done;
       this.#note(`${what}: written`);
       const { life } = this.#db;
-      scheduler.atTime(this.#db.nextFlush(), NOBODY, "db:durable", () => {
+      const step = what === "file" ? "db:filed" : "db:durable";
+      scheduler.atTime(this.#db.nextFlush(), NOBODY, step, () => {
         if (life !== this.#db.life) return;
         this.#db.harden(lsn);
         if (random.chance(faults.loseAnswer)) call.fail("the answer was lost");

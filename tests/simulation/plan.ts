@@ -26,6 +26,7 @@ export const PATH_STEPS: readonly string[] = [
   "end of turn: store",
   "db:arrive",
   "db:durable",
+  "db:filed",
   "db:answer",
   "store→sessions",
   "store→main",
@@ -35,8 +36,11 @@ export const PATH_STEPS: readonly string[] = [
   "net→client",
 ];
 
-/** Those that happen on some node, and those that a chat passes until it is stored. */
-export const NODE_STEPS = PATH_STEPS.filter((step) => step !== "bus");
+/** Only one node files: it has the database alone. */
+const LONE_STEPS = ["db:filed"];
+
+/** Those that happen on some of several nodes, and those that a chat passes until it is stored. */
+export const NODE_STEPS = PATH_STEPS.filter((step) => step !== "bus" && !LONE_STEPS.includes(step));
 const STORING_STEPS = [
   "net→main",
   "main→sessions",

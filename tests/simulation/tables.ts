@@ -26,6 +26,7 @@ import {
   type UserId,
   type UserRow,
 } from "../../actors/ports.ts";
+import { storedMessage } from "../support/stored_message.ts";
 import { foldedName, nameKey } from "../../actors/adapters/name_key.ts";
 
 /** Takes one change back. */
@@ -165,7 +166,7 @@ export class Tables {
     for (const mid of mids) {
       const m = this.messages.get(mid);
       if (m === undefined) continue;
-      rows.push({ ...m, name: this.#users.get(m.from)?.name ?? DELETED_NAME, prev: "" });
+      rows.push(storedMessage(m, this.#users.get(m.from)?.name ?? DELETED_NAME));
     }
     return rows;
   }

@@ -88,6 +88,8 @@ export class World implements ClientWorld {
       random: random.fork(),
       trace,
       latency: () => this.#latency(plan.databaseMs),
+      // A mutation of the database is one of the model's.
+      embedded: plan.nodes === 1 && options.mutation?.world === undefined,
     });
     this.hub = createHub({
       clock: {

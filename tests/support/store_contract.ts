@@ -950,6 +950,23 @@ export const CASES: Record<string, (store: StorePort) => Promise<void>> = {
   },
 };
 
+/** The same over a store that was opened with `maxPending` 100. */
+export const SHARE_CASES: Record<string, (store: StorePort) => Promise<void>> = {
+  async "strangers who take what they can leave as much of a mailbox to whoever comes next"(store) {
+    const [bob, ann, zoe] = [await newUser(store), await newUser(store), await newUser(store)];
+    const greedy = [await newUser(store), await newUser(store), await newUser(store)];
+    for (let round = 0; round < 40; round++) {
+      await send(store, ...greedy.map((from) => text({ from, toid: bob })));
+    }
+
+    assertEquals((await store.pending(bob, "", 200)).length, 75);
+    const own = Array.from({ length: 10 }, () => text({ from: ann, toid: bob }));
+    assertEquals(await send(store, ...own), own.map(() => stored(bob)));
+    assertEquals(await send(store, text({ from: greedy[0] ?? 0, toid: bob })), [BUSY]);
+    assertEquals(await send(store, text({ from: zoe, toid: bob })), [stored(bob)]);
+  },
+};
+
 /** The same over a store that was opened with `maxPending` 3. */
 export const MAILBOX_CASES: Record<string, (store: StorePort) => Promise<void>> = {
   async "a full mailbox takes no more until its owner has read, and nobody else is refused"(store) {

@@ -3,6 +3,7 @@
  * obvious on purpose; not for use in a node.
  */
 
+import { storedMessage } from "./stored_message.ts";
 import { nameKey } from "../../actors/adapters/name_key.ts";
 import {
   type AppendOutcome,
@@ -63,7 +64,7 @@ export function modelStore(): StorePort {
     most > 0 && groups.filter(({ roles }) => roles.has(user)).length >= most;
   const read = (keep: (message: Message) => boolean): Message[] =>
     messages.filter(keep).toSorted((a, b) => a.mid < b.mid ? -1 : 1)
-      .map((message) => ({ ...message, name: users[message.from - 1]?.name ?? "", prev: "" }));
+      .map((message) => storedMessage(message, users[message.from - 1]?.name ?? ""));
   const page = (all: Message[], before: Mid, limit: number): HistoryPage => {
     const older = all.filter((message) => before === "" || message.mid < before);
     return { messages: older.slice(-limit), more: older.length > limit };

@@ -14,7 +14,7 @@ import {
 } from "../../ports.ts";
 import { BatchReader, padded } from "../batch_reader.ts";
 import type { MysqlLink } from "./link.ts";
-import { MEMBER, MESSAGE } from "./columns.ts";
+import { MEMBER, MESSAGE, WHOSE } from "./columns.ts";
 import { MultiRow } from "./multi.ts";
 import { members } from "./people.ts";
 import { groupRow, int, message, person, type Row, str } from "../rows.ts";
@@ -49,8 +49,7 @@ const GROUPS = new MultiRow(
 const MEMBERS = new MultiRow(`${MEMBER} WHERE g.groupid IN (`, 1, ") ORDER BY u.id");
 const WAITING = new MultiRow(
   `SELECT o.userid AS owner, ${MESSAGE} FROM offlinemessage o ` +
-    "STRAIGHT_JOIN message m ON m.mid = o.mid STRAIGHT_JOIN user u ON u.id = m.sender " +
-    "WHERE o.userid IN (",
+    `STRAIGHT_JOIN message m ON m.mid = o.mid ${WHOSE} WHERE o.userid IN (`,
   1,
   `) ORDER BY o.userid, o.mid LIMIT ${MOST_WAITING}`,
 );

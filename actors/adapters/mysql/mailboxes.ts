@@ -74,7 +74,7 @@ export class MysqlMailboxes {
     };
     for (const { message: { from, toid, groupid } } of appends) {
       if (groupid === 0) {
-        if (isDoubtful(toid, this.refusal(toid, from) !== undefined)) doubtful.add(toid);
+        if (isDoubtful(toid, this.refusal(toid, from, false) !== undefined)) doubtful.add(toid);
         continue;
       }
       for (const user of members.get(groupid) ?? []) {
@@ -115,8 +115,9 @@ export class MysqlMailboxes {
   async #count(connection: Connection, users: ReadonlySet<UserId>, now: number): Promise<void> {
     if (users.size === 0) return;
     for (const user of users) {
-      const { closedUntil = 0 } = this.#known.get(user) ?? {};
-      this.#known.set(user, { ...emptyMailbox(), closedUntil, added: 0, countedAt: now });
+      const { closed, closedUntil } = this.#known.get(user) ?? emptyMailbox();
+      const mailbox = { ...emptyMailbox(), closed, closedUntil };
+      this.#known.set(user, { ...mailbox, added: 0, countedAt: now });
     }
     for (const row of await COUNT.rows(connection, [...users])) {
       const mailbox = this.#known.get(int(row, "userid"));
@@ -124,14 +125,17 @@ export class MysqlMailboxes {
     }
   }
 
-  /** Why a message of `from` to `user` alone finds no room. */
-  refusal(user: UserId, from: UserId): AppendOutcome | undefined {
+  /**
+   * Why a message of `from` to `user` alone finds no room.
+   * @param isCounted What is known has been counted where it may be wrong: a refusal counts.
+   */
+  refusal(user: UserId, from: UserId, isCounted = true): AppendOutcome | undefined {
     const mailbox = this.#known.get(user);
     if (this.#max === 0 || mailbox === undefined) return undefined;
     const now = Date.now();
     if (mailbox.total < this.#free && now >= mailbox.closedUntil) return undefined;
     const isFriend = this.#friends.has(`${user} ${from}`);
-    return refusalOf(mailbox, this.#max, from, isFriend, now);
+    return refusalOf(mailbox, this.#max, from, isFriend, now, isCounted);
   }
 
   /** Whether a group's message finds no room. */

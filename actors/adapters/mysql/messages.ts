@@ -3,7 +3,8 @@
  * the retries are link.ts.
  *
  * Nodes share the database, so a commit trusts its memory only where the database vouches for it:
- * a group's members by the group's version, read under a lock; a user's existence by foreign keys.
+ * a group's members by the group's version, read under a lock. A user is taken to exist for a minute
+ * after he was looked up.
  * That a cid is new is not asked: the unique key says so, and only then the batch is done again
  * with a look first.
  */
@@ -20,14 +21,15 @@ import type {
   UserId,
 } from "../../ports.ts";
 import { AFTER_ALL_MIDS, NO_SUCH_TARGET, NOT_PERMITTED, receivedHere } from "../batch.ts";
-import { MESSAGE } from "./columns.ts";
+import { MESSAGE, WHOSE } from "./columns.ts";
 import { change, type MysqlLink, type Param, rows, serverErrno } from "./link.ts";
 import { MultiRow } from "./multi.ts";
 import { MysqlMailboxes } from "./mailboxes.ts";
 import { CROWD } from "../crowd.ts";
 import type { MysqlCrowds } from "./crowds.ts";
+import { MysqlConversations } from "./conversations.ts";
 import { MysqlKnown } from "./known.ts";
-import { DUPLICATE_KEY, isMember, NO_PARENT } from "./people.ts";
+import { DUPLICATE_KEY, isMember } from "./people.ts";
 import { int, message, page, str } from "../rows.ts";
 
 /** A batch is done again at most so often because of what other nodes stored meanwhile. */
@@ -38,8 +40,8 @@ const CAREFUL_COMMITS = 16;
 const MAX_INSERT_UNITS = 1_024 * 1_024;
 
 const ADD = new MultiRow(
-  "INSERT INTO message (mid, sender, cid, toid, groupid, ts, msg, extra) VALUES ",
-  8,
+  "INSERT INTO message (mid, conv, sender, cid, ts, msg, extra) VALUES ",
+  7,
 );
 const ADD_PENDING = new MultiRow("INSERT INTO offlinemessage (userid, mid, sender) VALUES ", 3);
 /** What a receipt may name. Clients send any text, and JSON_TABLE refuses some of it. */
@@ -60,28 +62,21 @@ const BY_CID = new MultiRow(
   ")",
 );
 
-const BY_MID = new MultiRow(
-  `SELECT ${MESSAGE} FROM message m JOIN user u ON u.id = m.sender WHERE m.mid IN (`,
-  1,
-  ")",
-);
-const PENDING = `SELECT ${MESSAGE} FROM offlinemessage o
-  STRAIGHT_JOIN message m ON m.mid = o.mid STRAIGHT_JOIN user u ON u.id = m.sender
-  WHERE o.userid = ? AND o.mid > ? ORDER BY o.mid LIMIT ?`;
-const LAST_TO_USER = `SELECT mid FROM message FORCE INDEX (message_pair)
-  WHERE toid = ? AND sender = ? AND groupid IS NULL ORDER BY mid DESC LIMIT 1`;
-const LAST_TO_GROUP = `SELECT mid FROM message FORCE INDEX (message_pair)
-  WHERE toid IS NULL AND sender = ? AND groupid = ? ORDER BY mid DESC LIMIT 1`;
-// One direction of a conversation, newest first.
-const RANGE = `(SELECT mid FROM message FORCE INDEX (message_pair)
-  WHERE toid = ? AND sender = ? AND groupid IS NULL AND mid < ? ORDER BY mid DESC LIMIT ?)`;
-// UNION, not UNION ALL: the two ranges are one when somebody writes to himself.
-const HISTORY_WITH = `SELECT ${MESSAGE} FROM (${RANGE} UNION ${RANGE} ORDER BY mid DESC LIMIT ?) h
-  STRAIGHT_JOIN message m ON m.mid = h.mid STRAIGHT_JOIN user u ON u.id = m.sender
-  ORDER BY h.mid DESC`;
-const HISTORY_OF = `SELECT ${MESSAGE} FROM message m FORCE INDEX (message_group)
-  STRAIGHT_JOIN user u ON u.id = m.sender
-  WHERE m.groupid = ? AND m.mid < ? ORDER BY m.mid DESC LIMIT ?`;
+const BY_MID = new MultiRow(`SELECT ${MESSAGE} FROM message m ${WHOSE} WHERE m.mid IN (`, 1, ")");
+const PENDING = `SELECT ${MESSAGE} FROM offlinemessage o STRAIGHT_JOIN message m ON m.mid = o.mid
+  ${WHOSE} WHERE o.userid = ? AND o.mid > ? ORDER BY o.mid LIMIT ?`;
+/**
+ * Messages of a conversation that are looked through for the last one of somebody. Who has not
+ * written for longer is taken for somebody who never did: nobody waits for what is so old.
+ */
+const LOOKED_THROUGH = 20_000;
+const LAST = `SELECT mid FROM (SELECT mid, sender FROM message FORCE INDEX (message_conv)
+  WHERE conv = ? ORDER BY mid DESC LIMIT ${LOOKED_THROUGH}) l WHERE sender = ?
+  ORDER BY mid DESC LIMIT 1`;
+// Most have written lately.
+const LAST_LATELY = LAST.replace(`${LOOKED_THROUGH}`, "64");
+const HISTORY = `SELECT ${MESSAGE} FROM message m FORCE INDEX (message_conv) ${WHOSE}
+  WHERE m.conv = ? AND m.mid < ? ORDER BY m.mid DESC LIMIT ?`;
 
 /** A message that the database has already, under this mid. */
 type First = AppendOutcome & { status: "duplicate" };
@@ -89,6 +84,7 @@ type First = AppendOutcome & { status: "duplicate" };
 export class MysqlMessages {
   readonly #link: MysqlLink;
   readonly #known = new MysqlKnown();
+  readonly #conversations = new MysqlConversations();
   readonly #mailboxes: MysqlMailboxes;
   readonly #crowds: MysqlCrowds;
   #carefulLeft = 0;
@@ -112,16 +108,20 @@ export class MysqlMessages {
     if (appends.length === 0 && receipts.length === 0) return [];
     if (this.#carefulLeft > 0) this.#carefulLeft--;
     return await this.#link.commit(async (connection, again) => {
+      await this.#conversations.learn(connection, appends);
       let isCareful = again || this.#carefulLeft > 0;
       for (let repeats = 0;; repeats++) {
         try {
-          const knows = { known: this.#known, mailboxes: this.#mailboxes, crowds: this.#crowds };
+          const knows = {
+            known: this.#known,
+            conversations: this.#conversations,
+            mailboxes: this.#mailboxes,
+            crowds: this.#crowds,
+          };
           return await new Commit(connection, knows, isCareful).run(appends, receipts);
         } catch (error) {
           this.#mailboxes.forget();
-          const errno = serverErrno(error);
-          if (errno === NO_PARENT) this.#known.forget();
-          else if (errno !== DUPLICATE_KEY) throw error;
+          if (serverErrno(error) !== DUPLICATE_KEY) throw error;
           if (repeats === MAX_REPEATS) throw error;
           this.#carefulLeft = CAREFUL_COMMITS;
           isCareful = true;
@@ -144,18 +144,20 @@ export class MysqlMessages {
     return found.map(message).sort((a, b) => a.mid < b.mid ? -1 : 1);
   }
 
-  async lastMid(from: UserId, toid: UserId, groupid: GroupId): Promise<Mid> {
-    const [row] = groupid === 0
-      ? await this.#link.rows(LAST_TO_USER, [toid, from])
-      : await this.#link.rows(LAST_TO_GROUP, [from, groupid]);
-    return row === undefined ? "" : str(row, "mid");
+  lastMid(from: UserId, toid: UserId, groupid: GroupId): Promise<Mid> {
+    return this.#link.session(async (connection) => {
+      const conv = await this.#conversations.find(connection, from, toid, groupid);
+      if (conv === 0) return "";
+      const [lately] = await rows(connection, LAST_LATELY, [conv, from]);
+      const [row] = lately === undefined ? await rows(connection, LAST, [conv, from]) : [lately];
+      return row === undefined ? "" : str(row, "mid");
+    });
   }
 
-  async historyWith(user: UserId, peer: UserId, before: Mid, limit: number): Promise<HistoryPage> {
-    const end = before === "" ? AFTER_ALL_MIDS : before;
-    const most = `${limit + 1}`; // text: MySQL refuses a LIMIT that comes as a floating number
-    const params = [user, peer, end, most, peer, user, end, most, most];
-    return page(await this.#link.rows(HISTORY_WITH, params), limit);
+  historyWith(user: UserId, peer: UserId, before: Mid, limit: number): Promise<HistoryPage> {
+    return this.#link.session((connection) =>
+      this.#page(connection, [user, peer, 0], before, limit)
+    );
   }
 
   historyOf(
@@ -164,11 +166,23 @@ export class MysqlMessages {
     before: Mid,
     limit: number,
   ): Promise<HistoryPage | undefined> {
-    const end = before === "" ? AFTER_ALL_MIDS : before;
     return this.#link.session(async (connection) => {
       if (!await isMember(connection, groupid, user)) return undefined;
-      return page(await rows(connection, HISTORY_OF, [groupid, end, `${limit + 1}`]), limit);
+      return await this.#page(connection, [0, 0, groupid], before, limit);
     });
+  }
+
+  async #page(
+    connection: Connection,
+    who: readonly [UserId, UserId, GroupId],
+    before: Mid,
+    limit: number,
+  ): Promise<HistoryPage> {
+    const conv = await this.#conversations.find(connection, ...who);
+    if (conv === 0) return page([], limit);
+    const end = before === "" ? AFTER_ALL_MIDS : before;
+    // Text: MySQL refuses a LIMIT that comes as a floating number.
+    return page(await rows(connection, HISTORY, [conv, end, `${limit + 1}`]), limit);
   }
 }
 
@@ -176,6 +190,7 @@ export class MysqlMessages {
 class Commit {
   readonly #connection: Connection;
   readonly #known: MysqlKnown;
+  readonly #conversations: MysqlConversations;
   readonly #mailboxes: MysqlMailboxes;
   readonly #crowds: MysqlCrowds;
   readonly #isCareful: boolean;
@@ -190,8 +205,9 @@ class Commit {
   /** @param isCareful Look for every cid first; else only for those of refused messages. */
   constructor(
     connection: Connection,
-    { known, mailboxes, crowds }: {
+    { known, conversations, mailboxes, crowds }: {
       readonly known: MysqlKnown;
+      readonly conversations: MysqlConversations;
       readonly mailboxes: MysqlMailboxes;
       readonly crowds: MysqlCrowds;
     },
@@ -199,6 +215,7 @@ class Commit {
   ) {
     this.#connection = connection;
     this.#known = known;
+    this.#conversations = conversations;
     this.#mailboxes = mailboxes;
     this.#crowds = crowds;
     this.#isCareful = isCareful;
@@ -311,8 +328,15 @@ class Commit {
     const { mid, from, cid, toid, groupid, ts, msg, extra } = message;
     this.#messageUnits += msg.length + extra.length;
     const isGroup = groupid !== 0;
-    this.#messages.push(mid, from, cid, isGroup ? null : toid, isGroup ? groupid : null);
-    this.#messages.push(ts, msg, extra);
+    this.#messages.push(
+      mid,
+      this.#conversations.of(from, toid, groupid),
+      from,
+      cid,
+      ts,
+      msg,
+      extra,
+    );
     const pending: UserId[] = [];
     const crowd = isGroup ? members.get(groupid) : undefined;
     if (crowd !== undefined && crowd.size > CROWD) {

@@ -2,25 +2,30 @@
 
 import type { Connection } from "mysql2/promise";
 import type { MessageTrace, Mid, Pruned, UserId } from "../../ports.ts";
+import { MESSAGE, WHOSE } from "./columns.ts";
 import type { MysqlCrowds } from "./crowds.ts";
 import { change, type MysqlLink, rows } from "./link.ts";
 import { MultiRow } from "./multi.ts";
 import { int, message, str } from "../rows.ts";
 import { NOTHING_PRUNED, PROBE } from "../upkeep_sql.ts";
 
-const MESSAGE = `SELECT m.mid, m.cid, m.sender, u.name, m.ts, m.toid, m.groupid, m.msg, m.extra
-  FROM message m JOIN user u ON u.id = m.sender WHERE m.mid = ?`;
+const BY_MID = `SELECT ${MESSAGE} FROM message m ${WHOSE} WHERE m.mid = ?`;
 // By recipient: pending rows have no index by mid.
-const PENDING_FOR = `SELECT o.userid FROM message m
-    JOIN offlinemessage o ON o.userid = m.toid AND o.mid = m.mid WHERE m.mid = ?
-  UNION SELECT o.userid FROM message m JOIN groupuser g ON g.groupid = m.groupid
+const PENDING_FOR = `SELECT o.userid FROM message m JOIN conversation c ON c.id = m.conv
+    JOIN offlinemessage o ON o.userid IN (c.lowid, c.highid) AND o.mid = m.mid WHERE m.mid = ?
+  UNION SELECT o.userid FROM message m JOIN conversation c ON c.id = m.conv
+    JOIN groupuser g ON g.groupid = c.groupid
     JOIN offlinemessage o ON o.userid = g.userid AND o.mid = m.mid WHERE m.mid = ?`;
 // One range of pending rows per possible recipient, not one per message and recipient.
-const WAITED_FOR = `SELECT o.mid FROM message m
-    STRAIGHT_JOIN offlinemessage o ON o.userid = m.toid AND o.mid = m.mid
+const WAITED_FOR = `SELECT o.mid FROM message m STRAIGHT_JOIN conversation c ON c.id = m.conv
+    STRAIGHT_JOIN offlinemessage o ON o.userid = c.lowid AND o.mid = m.mid
+    WHERE m.mid BETWEEN ? AND ?
+  UNION SELECT o.mid FROM message m STRAIGHT_JOIN conversation c ON c.id = m.conv
+    STRAIGHT_JOIN offlinemessage o ON o.userid = c.highid AND o.mid = m.mid
     WHERE m.mid BETWEEN ? AND ?
   UNION SELECT o.mid FROM (SELECT DISTINCT g.userid FROM message m
-      STRAIGHT_JOIN groupuser g ON g.groupid = m.groupid WHERE m.mid BETWEEN ? AND ?) r
+      STRAIGHT_JOIN conversation c ON c.id = m.conv
+      STRAIGHT_JOIN groupuser g ON g.groupid = c.groupid WHERE m.mid BETWEEN ? AND ?) r
     STRAIGHT_JOIN offlinemessage o ON o.userid = r.userid AND o.mid BETWEEN ? AND ?`;
 
 const ALIVE = new MultiRow("SELECT id FROM user WHERE password <> '' AND id IN (", 1, ") LIMIT 1");
@@ -50,7 +55,7 @@ export class MysqlUpkeep {
 
   trace(mid: Mid): Promise<MessageTrace | undefined> {
     return this.#link.session(async (connection) => {
-      const [row] = await rows(connection, MESSAGE, [mid]);
+      const [row] = await rows(connection, BY_MID, [mid]);
       if (row === undefined) return undefined;
       const own = await rows(connection, PENDING_FOR, [mid, mid]);
       const crowd = (await this.#crowds.usersOf(connection, [mid])).get(mid) ?? [];
@@ -81,7 +86,7 @@ export class MysqlUpkeep {
       const last = mids[mids.length - 1];
       if (first === undefined || last === undefined) return NOTHING_PRUNED;
       const range = [first, last];
-      const waited = await rows(connection, WAITED_FOR, [...range, ...range, ...range]);
+      const waited = await rows(connection, WAITED_FOR, [...range, ...range, ...range, ...range]);
       const waiting = new Set(waited.map((row) => str(row, "mid")));
       for (const [mid, users] of await this.#crowds.usersOf(connection, mids)) {
         // Of deleted accounts nobody will ever receive it.

@@ -16,6 +16,7 @@ import {
   settledBefore,
   WORTH_REMEMBERING,
 } from "../crowd.ts";
+import { firstIdNear, firstIdOf, midOf } from "../message_id.ts";
 import { int, str } from "../rows.ts";
 
 /** Messages whose members are remembered between commits: receipts come soon after, and together. */
@@ -28,7 +29,8 @@ interface Waiting {
 
 export class SqliteCrowds {
   readonly #sql;
-  readonly #known = new Map<Mid, Waiting | undefined>();
+  /** By the message's id. */
+  readonly #known = new Map<number, Waiting | undefined>();
   /** Groups in which something may wait; undefined when it has to be read. */
   #groups: Set<GroupId> | undefined;
 
@@ -42,47 +44,47 @@ export class SqliteCrowds {
   }
 
   /** A message for these users, in ascending order. */
-  add(mid: Mid, group: GroupId, users: readonly UserId[]): void {
+  add(id: number, group: GroupId, users: readonly UserId[]): void {
     if (users.length === 0) return;
-    this.#sql.add.run(mid, group, encodeUsers(users));
+    this.#sql.add.run(id, group, encodeUsers(users));
     this.#read().add(group);
-    this.#known.set(mid, { users: new Set(users), changed: false });
+    this.#known.set(id, { users: new Set(users), changed: false });
   }
 
   /** A user has received a message; nothing happens if it did not wait for him. */
-  received(user: UserId, mid: Mid): void {
+  received(user: UserId, id: number): void {
     if (this.#read().size === 0) return;
-    const waiting = this.#of(mid);
+    const waiting = this.#of(id);
     if (waiting?.users.delete(user)) waiting.changed = true;
   }
 
   /** Writes what receipts have changed; before the end of the transaction. */
   flush(): void {
-    for (const [mid, waiting] of this.#known) {
+    for (const [id, waiting] of this.#known) {
       if (!waiting?.changed) continue;
       waiting.changed = false;
-      if (waiting.users.size === 0) this.#sql.remove.run(mid);
-      else this.#sql.change.run(encodeUsers([...waiting.users].sort((a, b) => a - b)), mid);
+      if (waiting.users.size === 0) this.#sql.remove.run(id);
+      else this.#sql.change.run(encodeUsers([...waiting.users].sort((a, b) => a - b)), id);
     }
-    for (const mid of this.#known.keys()) {
+    for (const id of this.#known.keys()) {
       if (this.#known.size <= MAX_KNOWN) return;
-      this.#known.delete(mid);
+      this.#known.delete(id);
     }
   }
 
   /** Whether a message waits for a user. */
-  isPending(user: UserId, mid: Mid): boolean {
-    return this.#read().size > 0 && (this.#of(mid)?.users.has(user) ?? false);
+  isPending(user: UserId, id: number): boolean {
+    return this.#read().size > 0 && (this.#of(id)?.users.has(user) ?? false);
   }
 
-  /** Ids of messages that wait for a user, of each of his groups at most `limit`, after `after`. */
-  pending(user: UserId, after: Mid, limit: number): Mid[] {
+  /** Ids of messages that wait for a user, of each of his groups about `limit`, mids after `after`. */
+  pending(user: UserId, after: Mid, limit: number): number[] {
     const crowds = this.#read();
     if (crowds.size === 0) return [];
-    const found: Mid[] = [];
+    const found: number[] = [];
     for (const row of this.#sql.groupsOf.all(user)) {
       const group = int(row, "groupid");
-      if (crowds.has(group)) this.#pendingIn(user, group, after, limit, str(row, "read"), found);
+      if (crowds.has(group)) this.#pendingIn(user, group, after, limit, int(row, "read"), found);
     }
     return found;
   }
@@ -92,22 +94,27 @@ export class SqliteCrowds {
     group: GroupId,
     after: Mid,
     limit: number,
-    read: Mid,
-    found: Mid[],
+    read: number,
+    found: number[],
   ): void {
     const most = found.length + limit;
     const before = found.length;
-    let at = after > read ? after : read;
+    const first = after === "" ? 0 : firstIdOf(after);
+    let at = Math.max(first, read) - 1;
+    let last = 0;
     for (let looked = 0;; looked += CROWD_PAGE) {
       const rows = this.#sql.page.all(group, at, CROWD_PAGE);
       for (const row of rows) {
-        at = str(row, "mid");
-        if (hasUser(str(row, "users"), user)) found.push(at);
-        if (found.length >= most) return;
+        at = int(row, "message");
+        // Ids of a millisecond are in no order: all of it, or none.
+        if (found.length >= most && firstIdNear(at) !== last) return;
+        if (midOf(at, str(row, "mid")) <= after || !hasUser(str(row, "users"), user)) continue;
+        found.push(at);
+        last = firstIdNear(at);
       }
       if (rows.length === CROWD_PAGE) continue;
-      const settled = settledBefore(Date.now());
-      const isAll = after <= read && found.length === before;
+      const settled = firstIdOf(settledBefore(Date.now()));
+      const isAll = first <= read && found.length === before;
       if (isAll && looked >= WORTH_REMEMBERING && settled > read) {
         this.#sql.remember.run(user, group, settled);
       }
@@ -115,17 +122,17 @@ export class SqliteCrowds {
     }
   }
 
-  /** Users for whom a message waits. */
-  usersOf(mid: Mid): UserId[] {
-    const row = this.#sql.users.get(mid);
-    return row === undefined ? [] : decodeUsers(str(row, "users"));
+  /** Users for whom a message waits, in ascending order. */
+  usersOf(id: number): UserId[] {
+    return this.#read().size === 0 ? [] : [...this.#of(id)?.users ?? []].sort((a, b) => a - b);
   }
 
-  #of(mid: Mid): Waiting | undefined {
-    if (this.#known.has(mid)) return this.#known.get(mid);
-    const users = this.usersOf(mid);
+  #of(id: number): Waiting | undefined {
+    if (this.#known.has(id)) return this.#known.get(id);
+    const row = this.#sql.users.get(id);
+    const users = row === undefined ? [] : decodeUsers(str(row, "users"));
     const waiting = users.length === 0 ? undefined : { users: new Set(users), changed: false };
-    if (waiting !== undefined) this.#known.set(mid, waiting);
+    if (waiting !== undefined) this.#known.set(id, waiting);
     return waiting;
   }
 
@@ -137,21 +144,22 @@ export class SqliteCrowds {
 function prepare(db: DatabaseSync) {
   const sql = (text: string) => db.prepare(text);
   return {
-    add: sql("INSERT INTO crowdmessage (mid, groupid, users) VALUES (?, ?, ?)"),
-    change: sql("UPDATE crowdmessage SET users = ? WHERE mid = ?"),
-    remove: sql("DELETE FROM crowdmessage WHERE mid = ?"),
-    users: sql("SELECT users FROM crowdmessage WHERE mid = ?"),
+    add: sql("INSERT INTO crowdmessage (message, groupid, users) VALUES (?, ?, ?)"),
+    change: sql("UPDATE crowdmessage SET users = ? WHERE message = ?"),
+    remove: sql("DELETE FROM crowdmessage WHERE message = ?"),
+    users: sql("SELECT users FROM crowdmessage WHERE message = ?"),
     groups: sql("SELECT DISTINCT groupid FROM crowdmessage"),
     groupsOf: sql(
-      `SELECT g.groupid, COALESCE(r.mid, '') AS read FROM groupuser g
+      `SELECT g.groupid, COALESCE(r.message, 0) AS read FROM groupuser g
       LEFT JOIN crowdread r ON r.userid = g.userid AND r.groupid = g.groupid WHERE g.userid = ?`,
     ),
     page: sql(
-      "SELECT mid, users FROM crowdmessage WHERE groupid = ? AND mid > ? ORDER BY mid LIMIT ?",
+      `SELECT c.message, m.mid, c.users FROM crowdmessage c CROSS JOIN message m ON m.id = c.message
+      WHERE c.groupid = ? AND c.message > ? ORDER BY c.message LIMIT ?`,
     ),
     remember: sql(
-      "INSERT INTO crowdread (userid, groupid, mid) VALUES (?, ?, ?) " +
-        "ON CONFLICT (userid, groupid) DO UPDATE SET mid = excluded.mid",
+      "INSERT INTO crowdread (userid, groupid, message) VALUES (?, ?, ?) " +
+        "ON CONFLICT (userid, groupid) DO UPDATE SET message = excluded.message",
     ),
   };
 }

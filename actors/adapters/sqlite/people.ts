@@ -43,16 +43,19 @@ const GROUP = "SELECT id, groupname, CAST(groupdesc AS BLOB) AS groupdesc, membe
 export class SqlitePeople {
   readonly #sql;
   readonly #transaction: Transaction;
+  readonly #now: () => number;
   readonly #users = new Set<UserId>();
-  /** Group ⇒ its members. */
-  readonly #members = new Map<GroupId, Set<UserId>>();
+  /** Group ⇒ its members. A set is never changed: messages that are not filed hold on to theirs. */
+  readonly #members = new Map<GroupId, ReadonlySet<UserId>>();
   #membersCached = 0;
   #version: unknown;
   #tokensSaved = 0;
 
-  constructor(db: DatabaseSync, transaction: Transaction) {
+  /** @param now Wall time, epoch ms. */
+  constructor(db: DatabaseSync, transaction: Transaction, now: () => number = Date.now) {
     this.#sql = prepare(db);
     this.#transaction = transaction;
+    this.#now = now;
   }
 
   /**
@@ -77,7 +80,7 @@ export class SqlitePeople {
     return true;
   }
 
-  /** Everyone in a group; undefined when there is no such group. Borrowed: do not change. */
+  /** Everyone in a group at this moment; undefined when there is no such group. It never changes. */
   membersOf(group: GroupId): ReadonlySet<UserId> | undefined {
     const cached = this.#members.get(group);
     if (cached !== undefined) return cached;
@@ -159,9 +162,11 @@ export class SqlitePeople {
     });
     this.#users.delete(id);
     for (const group of groups) {
-      const members = this.#members.get(group);
-      if (members?.delete(id)) this.#membersCached--;
-      if (members?.size === 0) this.#members.delete(group);
+      const members = new Set(this.#members.get(group));
+      if (!members.delete(id)) continue;
+      this.#membersCached--;
+      if (members.size === 0) this.#members.delete(group);
+      else this.#members.set(group, members);
     }
     return groups;
   }
@@ -212,11 +217,13 @@ export class SqlitePeople {
     });
   }
 
+  /** @param beforeJoin Told of the group before it has a new member. */
   joinGroup(
     user: UserId,
     group: GroupId | string,
     most = 0,
     mostGroups = 0,
+    beforeJoin: (group: GroupId) => void = () => {},
   ): JoinedGroup | "full" | "too_many" | undefined {
     const find = () =>
       typeof group === "string"
@@ -230,10 +237,11 @@ export class SqlitePeople {
     }
     if (most > 0 && int(row, "members") >= most) return "full";
     if (this.#isInTooMany(user, mostGroups)) return "too_many";
+    beforeJoin(id);
     this.#transaction(() => this.#addMember(id, user, "normal"));
     const cached = this.#members.get(id);
     if (cached !== undefined) {
-      cached.add(user);
+      this.#members.set(id, new Set(cached).add(user));
       this.#membersCached++;
     }
     return { isNew: true, group: groupRow(find() ?? row, this.#listed(id)) };
@@ -261,7 +269,7 @@ export class SqlitePeople {
     this.#sql.saveToken.run(tokenId, user, expires, device);
     if (most > 0) this.#sql.dropTokens.run(user, most);
     if (this.#tokensSaved++ % TOKENS_PER_PURGE === 0) {
-      this.#sql.purgeTokens.run(Date.now(), MAX_PURGED);
+      this.#sql.purgeTokens.run(this.#now(), MAX_PURGED);
     }
   }
 

@@ -7,7 +7,7 @@
  */
 
 import { DatabaseSync } from "node:sqlite";
-import { type StorePort, StoreUnavailable, type UpkeepPort } from "../../ports.ts";
+import { type Backlog, type StorePort, StoreUnavailable, type UpkeepPort } from "../../ports.ts";
 import {
   loadMigrations,
   messageOf,
@@ -16,11 +16,9 @@ import {
   migrationsDir,
   SchemaMismatch,
 } from "../migrate.ts";
-import { SqliteCrowds } from "./crowds.ts";
-import { SqliteMailboxes } from "./mailboxes.ts";
 import { SqliteMessages } from "./messages.ts";
 import { SqlitePeople } from "./people.ts";
-import { transactionOn } from "./transaction.ts";
+import { setDurable, transactionOn } from "./transaction.ts";
 import { SqliteUpkeep } from "./upkeep.ts";
 
 /** What may be changed for tests. */
@@ -34,11 +32,6 @@ export interface SqliteOptions {
 }
 
 const BUSY_MS = 5_000;
-/**
- * Pages of WAL before they are copied into the file: 16 MiB. A page written by many commits is
- * copied once, so more is cheaper; but the commit that copies waits for it (tens of ms).
- */
-const CHECKPOINT_PAGES = 4_000;
 const CACHE_KIB = 64 * 1_024;
 
 /** SQLite's primary result codes for a database that cannot be used right now. */
@@ -81,16 +74,9 @@ export async function openSqlite(
   try {
     if (path !== ":memory:") await createPrivate(path);
     db = new DatabaseSync(path, { timeout: options.busyMs ?? BUSY_MS });
-    db.exec("PRAGMA journal_mode = WAL");
-    db.exec("PRAGMA synchronous = FULL");
-    db.exec("PRAGMA foreign_keys = ON");
-    db.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
-    db.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
+    setDurable(db);
     migrateSqlite(db, migrations);
-    const store = new SqliteStore(db, options.maxPending ?? 0);
-    // What cannot be written to or read is found out here, where the remedy is told.
-    db.prepare("SELECT value FROM secret").all();
-    store.renewKeys();
+    const store = storeOn(db, options.maxPending);
     await store.probe("opened");
     return store;
   } catch (cause) {
@@ -101,6 +87,21 @@ export async function openSqlite(
     const advice = remedy === undefined ? "" : `; ${remedy}`;
     throw new Error(`cannot open the database ${path}: ${text}${advice}`, { cause });
   }
+}
+
+/**
+ * A store on a database that has this program's schema. It closes the database when it is closed.
+ *
+ * @param maxPending Messages that may wait for one user; 0: no limit. @default 0
+ */
+export function storeOn(db: DatabaseSync, maxPending = 0): StorePort & UpkeepPort {
+  db.exec("PRAGMA foreign_keys = ON");
+  db.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
+  const store = new SqliteStore(db, maxPending);
+  // What cannot be written to or read is found out here, where the remedy is told.
+  db.prepare("SELECT value FROM secret").all();
+  store.recover();
+  return store;
 }
 
 /** Hashes and the tokens' key are for the node's user alone; SQLite's other files follow this one. */
@@ -124,18 +125,22 @@ class SqliteStore implements StorePort, UpkeepPort {
     this.#db = db;
     const transaction = transactionOn(db);
     this.#people = new SqlitePeople(db, transaction);
-    const crowds = new SqliteCrowds(db);
-    this.#upkeep = new SqliteUpkeep(db, transaction, crowds);
-    const mailboxes = new SqliteMailboxes(db, maxPending);
-    this.#messages = new SqliteMessages(db, this.#people, transaction, mailboxes, crowds);
+    this.#upkeep = new SqliteUpkeep(db, transaction);
+    this.#messages = new SqliteMessages(db, this.#people, transaction, maxPending);
   }
 
-  renewKeys(): void {
+  /** Before anything else. */
+  recover(): void {
     this.#people.renewKeys();
+    this.#messages.recover();
   }
 
   commit: StorePort["commit"] = (appends, receipts) =>
     this.#run(() => this.#messages.commit(appends, receipts));
+
+  backlog = (): Backlog => this.#messages.backlog();
+
+  file = (ms: number): Promise<void> => this.#run(() => this.#messages.file(ms));
 
   pending: StorePort["pending"] = (user, after, limit) =>
     this.#run(() => this.#messages.pending(user, after, limit));
@@ -162,7 +167,14 @@ class SqliteStore implements StorePort, UpkeepPort {
   changePassword: StorePort["changePassword"] = (id, hash, renewed) =>
     this.#run(() => this.#people.changePassword(id, hash, renewed));
 
-  deleteUser: StorePort["deleteUser"] = (id) => this.#run(() => this.#people.deleteUser(id));
+  deleteUser: StorePort["deleteUser"] = (id) =>
+    this.#run(() => {
+      // What waits for the user, filed or not, goes with the account.
+      this.#messages.fileAll();
+      const groups = this.#people.deleteUser(id);
+      this.#messages.mailboxGone();
+      return groups;
+    });
 
   contacts: StorePort["contacts"] = (user) => this.#run(() => this.#people.contacts(user));
 
@@ -175,7 +187,8 @@ class SqliteStore implements StorePort, UpkeepPort {
   createGroup: StorePort["createGroup"] = (...args) =>
     this.#run(() => this.#people.createGroup(...args));
 
-  joinGroup: StorePort["joinGroup"] = (...args) => this.#run(() => this.#people.joinGroup(...args));
+  joinGroup: StorePort["joinGroup"] = (...args) =>
+    this.#run(() => this.#people.joinGroup(...args, (group) => this.#messages.fileGroup(group)));
 
   group: StorePort["group"] = (id) => this.#run(() => this.#people.group(id));
 
@@ -203,16 +216,25 @@ class SqliteStore implements StorePort, UpkeepPort {
       throw new StoreUnavailable(text, { cause: this.#damage });
     });
 
-  trace: UpkeepPort["trace"] = (mid) => this.#run(() => this.#upkeep.trace(mid));
+  trace: UpkeepPort["trace"] = (mid) => this.#run(() => this.#messages.trace(mid));
 
-  waiting: UpkeepPort["waiting"] = (user) => this.#run(() => this.#upkeep.waiting(user));
+  waiting: UpkeepPort["waiting"] = (user) => this.#run(() => this.#messages.waiting(user));
 
   prune: UpkeepPort["prune"] = (after, before, limit) =>
-    this.#run(() => this.#upkeep.prune(after, before, limit));
+    this.#run(() => {
+      this.#messages.fileBefore(before);
+      const pruned = this.#upkeep.prune(after, before, limit);
+      if (pruned.removed > 0) this.#messages.pruned();
+      return pruned;
+    });
 
   close(): Promise<void> {
     if (this.#open) {
       this.#open = false;
+      try {
+        this.#messages.fileAll();
+      } catch { // it stays in the log, and is filed at the next start
+      }
       this.#db.close(); // copies the WAL into the file
     }
     return Promise.resolve();

@@ -1,21 +1,19 @@
-/** What upkeep asks of SQLite: a probe, a message's path, what waits, and removing old messages. */
+/** What upkeep asks of SQLite: a probe, and removing old messages. */
 
 import type { DatabaseSync } from "node:sqlite";
-import type { MessageTrace, Mid, Pruned, UserId } from "../../ports.ts";
+import type { Mid, Pruned } from "../../ports.ts";
 import { decodeUsers } from "../crowd.ts";
-import type { SqliteCrowds } from "./crowds.ts";
-import { int, message, str } from "../rows.ts";
+import { firstIdOf, midOf, SPAN } from "../message_id.ts";
+import { int, str } from "../rows.ts";
 import type { Transaction } from "./transaction.ts";
 import { NOTHING_PRUNED, PROBE } from "../upkeep_sql.ts";
 
 export class SqliteUpkeep {
   readonly #sql;
   readonly #transaction: Transaction;
-  readonly #crowds: SqliteCrowds;
 
-  constructor(db: DatabaseSync, transaction: Transaction, crowds: SqliteCrowds) {
+  constructor(db: DatabaseSync, transaction: Transaction) {
     this.#transaction = transaction;
-    this.#crowds = crowds;
     this.#sql = prepare(db);
   }
 
@@ -27,38 +25,31 @@ export class SqliteUpkeep {
     }
   }
 
-  trace(mid: Mid): MessageTrace | undefined {
-    const row = this.#sql.message.get(mid);
-    if (row === undefined) return undefined;
-    const own = this.#sql.pendingFor.all(mid, mid).map((r) => int(r, "userid"));
-    return { message: message(row), pending: [...own, ...this.#crowds.usersOf(mid)] };
-  }
-
-  waiting(user: UserId): number {
-    const row = this.#sql.waiting.get(user);
-    const own = row === undefined ? 0 : int(row, "count");
-    return own + this.#crowds.pending(user, "", Number.MAX_SAFE_INTEGER).length;
-  }
-
-  prune(after: Mid, before: Mid, limit: number): Pruned {
+  /** @param after Id of the last message looked at, as text. */
+  prune(after: string, before: Mid, limit: number): Pruned {
     return this.#transaction(() => {
-      const mids = this.#sql.oldest.all(after, before, limit).map((row) => str(row, "mid"));
-      const first = mids[0];
-      const last = mids[mids.length - 1];
+      const end = firstIdOf(before) + SPAN;
+      const found = this.#sql.oldest.all(after === "" ? -1 : Number(after), end, limit).map(
+        (row) => {
+          const id = int(row, "id");
+          return { id, mid: midOf(id, str(row, "mid")) };
+        },
+      );
+      const [first, last] = [found[0]?.id, found[found.length - 1]?.id];
       if (first === undefined || last === undefined) return NOTHING_PRUNED;
       const waiting = new Set(
-        this.#sql.waitedFor.all(first, last, first, last, first, last).map((r) => str(r, "mid")),
+        this.#sql.waitedFor.all({ first, last }).map((row) => int(row, "message")),
       );
       for (const row of this.#sql.crowds.all(first, last)) {
         const users = JSON.stringify(decodeUsers(str(row, "users")));
         // Of deleted accounts nobody will ever receive it.
-        if (this.#sql.anybody.get(users) !== undefined) waiting.add(str(row, "mid"));
+        if (this.#sql.anybody.get(users) !== undefined) waiting.add(int(row, "message"));
       }
-      const gone = mids.filter((mid) => !waiting.has(mid));
-      for (const mid of gone) this.#sql.removeCrowd.run(mid);
-      if (gone.length > 0) this.#crowds.forget();
+      const old = found.filter(({ id, mid }) => mid < before && !waiting.has(id));
+      const gone = old.map(({ id }) => id);
+      for (const id of gone) this.#sql.removeCrowd.run(id);
       if (gone.length > 0) this.#sql.remove.run(JSON.stringify(gone));
-      return { removed: gone.length, last: mids.length < limit ? "" : last };
+      return { removed: gone.length, last: found.length < limit ? "" : `${last}` };
     });
   }
 }
@@ -70,33 +61,22 @@ function prepare(db: DatabaseSync) {
       "INSERT INTO secret (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
     ),
     readProbe: sql("SELECT value FROM secret WHERE name = ?"),
-    message: sql(
-      `SELECT m.mid, CAST(m.cid AS BLOB) AS cid, m.sender, u.name, m.ts, m.toid, m.groupid,
-         CAST(m.msg AS BLOB) AS msg, CAST(m.extra AS BLOB) AS extra
-       FROM message m JOIN user u ON u.id = m.sender WHERE m.mid = ?`,
-    ),
-    // By recipient: pending rows have no index by mid.
-    pendingFor: sql(
-      `SELECT o.userid FROM message m JOIN offlinemessage o ON o.userid = m.toid AND o.mid = m.mid
-         WHERE m.mid = ?
-       UNION SELECT o.userid FROM message m JOIN groupuser g ON g.groupid = m.groupid
-         JOIN offlinemessage o ON o.userid = g.userid AND o.mid = m.mid WHERE m.mid = ?`,
-    ),
-    waiting: sql("SELECT COUNT(*) AS count FROM offlinemessage WHERE userid = ?"),
-    oldest: sql("SELECT mid FROM message WHERE mid > ? AND mid < ? ORDER BY mid LIMIT ?"),
+    oldest: sql("SELECT id, mid FROM message WHERE id > ? AND id < ? ORDER BY id LIMIT ?"),
     // One range of pending rows per possible recipient, not one per message and recipient.
     waitedFor: sql(
-      `SELECT o.mid FROM message m CROSS JOIN offlinemessage o ON o.userid = m.toid AND o.mid = m.mid
-         WHERE m.mid BETWEEN ? AND ?
-       UNION SELECT o.mid FROM (SELECT DISTINCT g.userid FROM message m
-           CROSS JOIN groupuser g ON g.groupid = m.groupid WHERE m.mid BETWEEN ? AND ?) r
-         CROSS JOIN offlinemessage o ON o.userid = r.userid AND o.mid BETWEEN ? AND ?`,
+      `SELECT o.message FROM message m JOIN conversation c ON c.id = m.conv
+         CROSS JOIN offlinemessage o ON o.userid IN (c.lowid, c.highid) AND o.message = m.id
+         WHERE m.id BETWEEN :first AND :last
+       UNION SELECT o.message FROM (SELECT DISTINCT g.userid FROM message m
+           JOIN conversation c ON c.id = m.conv
+           CROSS JOIN groupuser g ON g.groupid = c.groupid WHERE m.id BETWEEN :first AND :last) r
+         CROSS JOIN offlinemessage o ON o.userid = r.userid AND o.message BETWEEN :first AND :last`,
     ),
-    crowds: sql("SELECT mid, users FROM crowdmessage WHERE mid BETWEEN ? AND ?"),
+    crowds: sql("SELECT message, users FROM crowdmessage WHERE message BETWEEN ? AND ?"),
     anybody: sql(
       `SELECT 1 FROM json_each(?) j JOIN user u ON u.id = j.value WHERE u.password <> '' LIMIT 1`,
     ),
-    removeCrowd: sql("DELETE FROM crowdmessage WHERE mid = ?"),
-    remove: sql("DELETE FROM message WHERE mid IN (SELECT value FROM json_each(?))"),
+    removeCrowd: sql("DELETE FROM crowdmessage WHERE message = ?"),
+    remove: sql("DELETE FROM message WHERE id IN (SELECT value FROM json_each(?))"),
   };
 }

@@ -1,4 +1,4 @@
--- 0016 crowdread: up to which message nothing of a large group waits for a member.
+-- 0009 crowdread: up to which message nothing of a large group waits for a member.
 -- A lower bound, so that a log-in does not look through what others have yet to receive.
 CREATE TABLE crowdread (
   userid INT UNSIGNED NOT NULL,

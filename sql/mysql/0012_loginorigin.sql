@@ -1,4 +1,4 @@
--- 0010 loginorigin: addresses and devices that a user has logged in from.
+-- 0012 loginorigin: addresses and devices that a user has logged in from.
 -- Whoever comes from one of them does not wait for others' wrong guesses.
 CREATE TABLE loginorigin (
   userid INT UNSIGNED NOT NULL,
