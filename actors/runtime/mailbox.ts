@@ -3,6 +3,8 @@
  * Costs nothing when the actor is idle and its receiver returns synchronously: no promise, no queue.
  */
 
+import { type FairTurns, MESSAGES_PER_TURN } from "./fair_turns.ts";
+
 /** What a receiver may return: nothing yet to wait for, or a promise that ends its turn. */
 export type Turn = void | Promise<void>;
 
@@ -12,6 +14,8 @@ export interface MailboxOptions {
   readonly limit: number;
   /** Messages in hand at once; 1 makes an actor. */
   readonly concurrency?: number;
+  /** Shared with other mailboxes of the thread. @default as many messages as there are, at once */
+  readonly turns?: FairTurns;
   /** Told of whatever the receiver throws; the mailbox goes on with the next message. */
   readonly onError: (error: unknown) => void;
 }
@@ -26,12 +30,18 @@ export class Mailbox<M> {
   #head = 0;
   #busy = 0;
   #paused = false;
+  #awaitsTurn = false;
+  readonly #turns: FairTurns | undefined;
+  /** The turn in which messages were last handed over, and how many. */
+  #turn = -1;
+  #handed = 0;
 
   constructor(receive: (message: M) => Turn, options: MailboxOptions) {
     this.#receive = receive;
     this.#limit = options.limit;
     this.#concurrency = options.concurrency ?? 1;
     this.#onError = options.onError;
+    this.#turns = options.turns;
   }
 
   /** Messages that wait. */
@@ -49,13 +59,19 @@ export class Mailbox<M> {
    * @returns False when the queue is full; the message is then not taken.
    */
   offer(message: M): boolean {
-    if (this.#busy < this.#concurrency && this.length === 0 && !this.#paused) {
+    const isFree = this.#busy < this.#concurrency && this.length === 0 && !this.#isHeld;
+    if (isFree && this.#hasTurn()) {
       this.#run(message);
       if (this.#head < this.#waiting.length) this.#drain(); // what the receiver sent itself
       return true;
     }
-    if (this.length >= this.#limit) return false;
+    while (this.length >= this.#limit) {
+      // What waits for its turn only is no reason to refuse anything: it goes before its turn.
+      if (!this.#awaitsTurn || this.#paused || this.#busy >= this.#concurrency) return false;
+      this.#run(this.#takeFirst());
+    }
     this.#waiting.push(message);
+    if (isFree) this.#awaitTurn();
     return true;
   }
 
@@ -76,6 +92,29 @@ export class Mailbox<M> {
     this.#waiting = [];
     this.#head = 0;
     return rest;
+  }
+
+  /** Whether one more message may be handed over in this turn; counts it. */
+  #hasTurn(): boolean {
+    const turns = this.#turns;
+    if (turns === undefined) return true;
+    if (this.#turn !== turns.current) {
+      this.#turn = turns.current;
+      this.#handed = 0;
+    }
+    return this.#handed++ < MESSAGES_PER_TURN;
+  }
+
+  #awaitTurn(): void {
+    this.#awaitsTurn = true;
+    this.#turns?.wait(() => {
+      this.#awaitsTurn = false;
+      this.#drain();
+    });
+  }
+
+  get #isHeld(): boolean {
+    return this.#paused || this.#awaitsTurn;
   }
 
   #run(message: M): void {
@@ -103,17 +142,22 @@ export class Mailbox<M> {
   }
 
   #drain(): void {
-    while (!this.#paused && this.#busy < this.#concurrency && this.#head < this.#waiting.length) {
-      const message = this.#waiting[this.#head] as M;
-      this.#head++;
-      if (this.#head === this.#waiting.length) {
-        this.#waiting = [];
-        this.#head = 0;
-      } else if (this.#head > 1024 && this.#head * 2 > this.#waiting.length) {
-        this.#waiting = this.#waiting.slice(this.#head);
-        this.#head = 0;
-      }
-      this.#run(message);
+    while (!this.#isHeld && this.#busy < this.#concurrency && this.length > 0) {
+      if (!this.#hasTurn()) return this.#awaitTurn();
+      this.#run(this.#takeFirst());
     }
+  }
+
+  #takeFirst(): M {
+    const message = this.#waiting[this.#head] as M;
+    this.#head++;
+    if (this.#head === this.#waiting.length) {
+      this.#waiting = [];
+      this.#head = 0;
+    } else if (this.#head > 1024 && this.#head * 2 > this.#waiting.length) {
+      this.#waiting = this.#waiting.slice(this.#head);
+      this.#head = 0;
+    }
+    return message;
   }
 }

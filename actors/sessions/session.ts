@@ -12,6 +12,7 @@
 import { MAX_FRAMES } from "@chat/wire/limits.ts";
 import type { Delivery } from "./delivery.ts";
 import type { SessionMemo } from "../runtime/lane.ts";
+import type { FairTurns } from "../runtime/fair_turns.ts";
 import { Mailbox, type Turn } from "../runtime/mailbox.ts";
 import { OpenFrames } from "./open_frames.ts";
 import type { GroupId, Message, Mid, UserId } from "../ports.ts";
@@ -95,13 +96,17 @@ export class Session {
     receive: (frame: Frame) => Turn,
     onError: (error: unknown) => void,
     windowUnits?: number,
+    turns?: FairTurns,
   ) {
     this.conn = conn;
     this.remote = remote;
     this.#outlet = outlet;
     this.#window = new PushWindow(outlet, windowUnits);
     this.#order = new PushOrder(this.#window);
-    this.mailbox = new Mailbox<Frame>(receive, { limit: MAX_FRAMES, onError });
+    this.mailbox = new Mailbox<Frame>(receive, {
+      ...{ limit: MAX_FRAMES, onError },
+      ...(turns !== undefined && { turns }),
+    });
   }
 
   /**

@@ -17,6 +17,7 @@ import type { Answer, Host, SessionSettings } from "../handlers/types.ts";
 import type { GuardMessage } from "../accounts/guard.ts";
 import { Quotas } from "../accounts/quotas.ts";
 import { HybridClock, type RandomBytes } from "../hlc.ts";
+import { FairTurns } from "../runtime/fair_turns.ts";
 import { eachFrame, type InLane, type Opened, PUSH_CLOSE, PUSH_NONE } from "../runtime/lane.ts";
 import type { Link, ThreadId } from "../runtime/link.ts";
 import { MessageSteps } from "./message_steps.ts";
@@ -107,6 +108,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
   readonly #system: ActorSystem;
   readonly #options: HostOptions;
   readonly #sessions = new SessionTable();
+  readonly #turns: FairTurns;
   readonly #inbox: EnvelopeInbox;
   readonly #rebuilt: RebuiltSessions;
   readonly #groupChanges: GroupChanges;
@@ -124,6 +126,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     this.#options = options;
     this.clock = system.clock;
     this.settings = options.settings;
+    this.#turns = new FairTurns(this.clock);
     this.hlc = new HybridClock(() => this.clock.now(), options.random);
     this.#out = new OutLaneWriter(() => this.hlc.time, options.settings.classicBytes);
     this.registry = system.ref<RegistryMessage>(0, "registry");
@@ -201,6 +204,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
     this.#cameAt = this.clock.now();
     this.#readAt = lane.readAt;
     this.hlc.pass(lane.time);
+    this.#turns.next();
     for (const opened of lane.opened) this.#open(opened);
     eachFrame(lane, this.#take);
     const { written } = lane;
@@ -227,6 +231,7 @@ export class SessionHost implements Actor<HostMessage>, Host, Outlet {
       (frame) => this.#handle(session, frame),
       (error) => this.#crashed(session, error),
       this.settings.windowUnits,
+      this.#turns,
     );
     this.#sessions.add(session);
     if (memo === undefined) return;

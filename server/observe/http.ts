@@ -57,6 +57,8 @@ const MAX_HEAD_BYTES = 8 * 1024;
 const ACCEPT_RETRY_MS = 50;
 
 const TEXT = "text/plain; charset=utf-8";
+/** Between two connections, ms. */
+const ACCEPT_PAUSE_MS = 1;
 const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 const REASONS: Readonly<Record<number, string>> = {
   200: "OK",
@@ -80,6 +82,8 @@ export function serveHttp(host: string, port: number, parts: HttpParts): HttpSer
     while (!isStopping) {
       try {
         const conn = await listener.accept();
+        // One at a time with a rest between: the gateway says why.
+        await new Promise((resolve) => setTimeout(resolve, ACCEPT_PAUSE_MS));
         if (open.size >= MAX_CONNECTIONS && !makeRoom(open)) {
           conn.close();
           continue;

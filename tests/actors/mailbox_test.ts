@@ -1,7 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Mailbox } from "../../actors/runtime/mailbox.ts";
-import { settle } from "../support/fake_clock.ts";
+import { FairTurns, MESSAGES_PER_TURN } from "../../actors/runtime/fair_turns.ts";
+import { FakeClock, settle } from "../support/fake_clock.ts";
 
 const unexpected = (error: unknown) => {
   throw error;
@@ -123,4 +124,42 @@ Deno.test("a long queue is drained in order, and clear returns what is left", as
   for (const n of [1, 2, 3]) box.offer(n);
   assertEquals(box.clear(), [1, 2, 3]);
   assertEquals(box.length, 0);
+});
+
+Deno.test("mailboxes of one thread take turns: who has thousands does not hold up who has one", async () => {
+  const clock = new FakeClock();
+  const turns = new FairTurns(clock);
+  const got: string[] = [];
+  const box = (name: string, limit: number) =>
+    new Mailbox<number>((n) => void got.push(`${name} ${n}`), {
+      ...{ limit, turns },
+      onError: unexpected,
+    });
+  const [greedy, innocent] = [box("greedy", 1_000), box("innocent", 10)];
+
+  for (let n = 0; n < 500; n++) assert(greedy.offer(n));
+  assert(innocent.offer(0));
+
+  assertEquals(got.length, MESSAGES_PER_TURN + 1);
+  assertEquals(got.at(-1), "innocent 0");
+  await clock.advance(100);
+  assertEquals(
+    got.filter((text) => text !== "innocent 0"),
+    Array.from({ length: 500 }, (_, n) => `greedy ${n}`),
+  );
+  assertEquals(clock.armed, 0);
+});
+
+Deno.test("a mailbox that waits for nothing but its turn refuses nothing", () => {
+  const got: number[] = [];
+  const turns = new FairTurns(new FakeClock());
+  const box = new Mailbox<number>((n) => void got.push(n), {
+    limit: 10,
+    turns,
+    onError: unexpected,
+  });
+
+  for (let n = 0; n < 500; n++) assert(box.offer(n));
+
+  assertEquals(got, Array.from({ length: 490 }, (_, n) => n));
 });

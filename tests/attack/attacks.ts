@@ -268,7 +268,6 @@ export const ATTACKS: Readonly<Record<string, Attack>> = {
     run: (t) => flood(t, 1, () => logIn(t, 0), (n) => chatTo(t.victims.offline, n)),
   },
   "spam": {
-    isLong: true,
     about: "strangers write to somebody who is there, at full speed",
     run: (t) => flood(t, 3, (n) => logIn(t, n), (n) => chatTo(t.victims.online, n)),
   },
@@ -320,7 +319,6 @@ export const ATTACKS: Readonly<Record<string, Attack>> = {
     },
   },
   "reconnect": {
-    isLong: true,
     about: "connections opened and closed as fast as can be",
     run: (t) => again(t, 30, (n) => RawPeer.open(t.port, addressOf(n % 3))),
   },
