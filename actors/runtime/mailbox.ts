@@ -3,7 +3,7 @@
  * Costs nothing when the actor is idle and its receiver returns synchronously: no promise, no queue.
  */
 
-import { type FairTurns, MESSAGES_PER_TURN } from "./fair_turns.ts";
+import { type FairTurns, MESSAGES_PER_TURN, TURN_MS } from "./fair_turns.ts";
 
 /** What a receiver may return: nothing yet to wait for, or a promise that ends its turn. */
 export type Turn = void | Promise<void>;
@@ -32,9 +32,10 @@ export class Mailbox<M> {
   #paused = false;
   #awaitsTurn = false;
   readonly #turns: FairTurns | undefined;
-  /** The turn in which messages were last handed over, and how many. */
+  /** The turn in which messages were last handed over, how many, and when it began, epoch ms. */
   #turn = -1;
   #handed = 0;
+  #turnBegan = 0;
 
   constructor(receive: (message: M) => Turn, options: MailboxOptions) {
     this.#receive = receive;
@@ -101,8 +102,12 @@ export class Mailbox<M> {
     if (this.#turn !== turns.current) {
       this.#turn = turns.current;
       this.#handed = 0;
+      this.#turnBegan = turns.now();
     }
-    return this.#handed++ < MESSAGES_PER_TURN;
+    if (this.#handed++ === 0) return true;
+    // A clock that was put back ends a turn early.
+    return this.#handed <= MESSAGES_PER_TURN &&
+      Math.abs(turns.now() - this.#turnBegan) < TURN_MS;
   }
 
   #awaitTurn(): void {

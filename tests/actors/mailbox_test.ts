@@ -163,3 +163,21 @@ Deno.test("a mailbox that waits for nothing but its turn refuses nothing", () =>
 
   assertEquals(got, Array.from({ length: 490 }, (_, n) => n));
 });
+
+Deno.test("a mailbox whose messages take long has a shorter turn, of one at least", async () => {
+  const clock = new FakeClock();
+  const turns = new FairTurns(clock);
+  const got: number[] = [];
+  const box = new Mailbox<number>((n) => {
+    got.push(n);
+    clock.pass(n === 0 ? 1 : 50);
+  }, { limit: 1_000, turns, onError: unexpected });
+
+  for (let n = 0; n < 6; n++) assert(box.offer(n));
+
+  assertEquals(got, [0, 1], "the second one took too long for a third");
+  await clock.advance(0);
+  assertEquals(got, [0, 1, 2]);
+  await clock.advance(1_000);
+  assertEquals(got.length, 6);
+});
