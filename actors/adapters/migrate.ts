@@ -59,25 +59,29 @@ export async function loadMigrations(dir: URL): Promise<Migration[]> {
 
 /**
  * The files still to apply.
- * @throws {SchemaMismatch} When an applied file has changed, or the database knows more files.
+ * @throws {SchemaMismatch} When an applied file has changed, or the database knows other or more.
  */
 export function outstanding(
   migrations: readonly Migration[],
   applied: readonly Applied[],
 ): readonly Migration[] {
   const byNumber = new Map(migrations.map((migration) => [migration.number, migration]));
+  // Names first: of another line of versions, files of one name differ too.
+  for (const { number, name } of applied) {
+    const known = byNumber.get(number)?.name ?? name;
+    if (known !== name) {
+      throw new SchemaMismatch(
+        `the database was made by a version before the first release (it has ${name}, this version ` +
+          `${known}): start with an empty one, or go on with the version that made it`,
+      );
+    }
+  }
   for (const { number, name, checksum } of applied) {
     const migration = byNumber.get(number);
     if (migration === undefined) {
       throw new SchemaMismatch(
         `the database is from a newer version of this program: it has ${name}, this version knows ` +
           `${migrations.length} migrations; run the newer version or restore an older backup`,
-      );
-    }
-    if (migration.name !== name) {
-      throw new SchemaMismatch(
-        `the database was made by a version before the first release (it has ${name}, this version ` +
-          `${migration.name}): start with an empty one, or go on with the version that made it`,
       );
     }
     if (migration.checksum !== checksum) {

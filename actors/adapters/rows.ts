@@ -29,25 +29,20 @@ export function str(row: Row, column: string): string {
   throw new TypeError(`column ${column} holds ${typeof value}, not text`);
 }
 
-/** An integer column that may be NULL, which reads as 0. */
-export function intOr0(row: Row, column: string): number {
-  return row[column] === null ? 0 : int(row, column);
-}
-
 function role(row: Row, column: string): "creator" | "normal" {
   const value = str(row, column);
   if (value === "creator" || value === "normal") return value;
   throw new TypeError(`column ${column} holds "${value}", not a role`);
 }
 
-/** The row that bears this name, whatever its case, among those that look like it. */
+/** A row found by the key of a name, if that is its name whatever the case: others look like it. */
 export function named(
-  found: readonly Row[],
+  row: Row | undefined,
   column: "name" | "groupname",
   name: string,
 ): Row | undefined {
-  const folded = foldedName(name);
-  return found.find((row) => foldedName(str(row, column)) === folded);
+  const isIt = row !== undefined && foldedName(str(row, column)) === foldedName(name);
+  return isIt ? row : undefined;
 }
 
 /** A person from columns id, name. */

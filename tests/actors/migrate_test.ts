@@ -62,6 +62,19 @@ function made(sql: string, number = 1): Migration {
   return { number, name, sql, checksum: sql.length.toString(16).padStart(64, "0") };
 }
 
+/** This version's files, as another one had them: one has another name, one has changed. */
+async function earlier(dialect: "sqlite" | "mysql"): Promise<Migration[]> {
+  const migrations = await loadMigrations(migrationsDir(dialect));
+  return migrations.map((one) => {
+    if (one.number === 5) return { ...one, name: "0005_message" };
+    return one.number === 2 ? { ...one, checksum: "0" } : one;
+  });
+}
+
+const REFUSED = "the database was made by a version before the first release (it has " +
+  "0005_message, this version 0005_conversation): start with an empty one, or go on with the " +
+  "version that made it";
+
 Deno.test("both databases have the same migrations", async () => {
   const [sqlite, mysql] = [
     await loadMigrations(migrationsDir("sqlite")),
@@ -117,6 +130,17 @@ Deno.test("a SQLite file from a newer version is refused, and a newer version go
   await (await openSqlite(path, { migrations: newer })).close();
 
   await assertRejects(() => openSqlite(path), SchemaMismatch, "newer version");
+});
+
+Deno.test("a SQLite file of a version before the first release is refused in one sentence", async () => {
+  const path = freshFile();
+  await (await openSqlite(path, { migrations: await earlier("sqlite") })).close();
+  const before = await Deno.readFile(path);
+
+  const error = await assertRejects(() => openSqlite(path), SchemaMismatch);
+
+  assertEquals(error.message, REFUSED);
+  assertEquals(await Deno.readFile(path), before);
 });
 
 Deno.test("a SQLite migration that fails leaves the file as it was", async () => {
@@ -233,6 +257,22 @@ Deno.test("a MySQL database that changed or is newer is refused", async () => {
       SchemaMismatch,
       "newer version",
     );
+  });
+});
+
+Deno.test("a MySQL database of a version before the first release is refused in one sentence", async () => {
+  await withDatabase(async (url, connection) => {
+    await (await openMysql(url, { migrations: await earlier("mysql") })).close();
+    const before = await recorded(connection);
+
+    const error = await assertRejects(() => openMysql(url), SchemaMismatch);
+
+    assertEquals(error.message, REFUSED);
+    assertEquals(await recorded(connection), before);
+    // Begun and not finished, it is one still.
+    await connection.query("DELETE FROM migration WHERE number > 5");
+    await connection.query("UPDATE migration SET finished = 0 WHERE number = 5");
+    await assertRejects(() => openMysql(url), SchemaMismatch, "before the first release");
   });
 });
 

@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertGreater, assertLess, assertRejects } from "@std/assert";
 import { delay } from "@std/async/delay";
 import { type Connection, createConnection, type RowDataPacket } from "mysql2/promise";
+import { MysqlConversations } from "../../actors/adapters/mysql/conversations.ts";
 import { openMysql } from "../../actors/adapters/mysql/store.ts";
 import {
   type Append,
@@ -373,6 +374,52 @@ Deno.test("a lock-wait time-out is survived by trying again, for as long as the 
       assertEquals(await sending, [{ status: "stored", pending: [bob] }]);
     });
     await hasty.close();
+  });
+});
+
+Deno.test("a refused message leaves no conversation", async () => {
+  await withStores(1, async (store) => {
+    const [ann, bob, eve] = [await newUser(store), await newUser(store), await newUser(store)];
+    await store.deleteUser(eve);
+    await withAdmin(async (admin) => {
+      const count = "SELECT COUNT(*) FROM conversation";
+      const before = await value(admin, count);
+
+      const targets = [{ toid: 2 ** 40 }, { toid: 0 }, { toid: bob + 999 }, { toid: eve }];
+      const outcomes = await send(
+        store,
+        ...targets.map((target) => text({ from: ann, ...target })),
+        text({ from: ann, groupid: 2 ** 31 }),
+        text({ from: ann, toid: bob }),
+      );
+
+      assertEquals(outcomes.map(({ status }) => status), [
+        ...Array(5).fill("no_such_target"),
+        "stored",
+      ]);
+      assertEquals(await value(admin, count), before + 1);
+    });
+  });
+});
+
+Deno.test("a batch knows all of its conversations, however few are remembered", async () => {
+  await withStores(1, async (store) => {
+    const users: UserId[] = [];
+    for (let i = 0; i < 4; i++) users.push(await newUser(store));
+    const [ann = 0, ...others] = users;
+    const appends = others.map((toid) => ({ message: text({ from: ann, toid }), confirmed: [] }));
+    const conversations = new MysqlConversations(2);
+    await withAdmin(async (admin) => {
+      for (const batch of [appends.slice(0, 2), appends, appends.slice(1)]) {
+        await conversations.learn(admin, batch, new Set(users));
+        // A read meanwhile.
+        for (const toid of others) await conversations.find(admin, ann, toid, 0);
+
+        const numbers = batch.map(({ message }) => conversations.of(ann, message.toid, 0));
+        assertEquals(new Set(numbers).size, batch.length);
+        assert(!numbers.includes(0));
+      }
+    });
   });
 });
 

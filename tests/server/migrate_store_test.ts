@@ -1,10 +1,18 @@
 /** `deno task migrate-store`: all that a SQLite store knows, MySQL knows afterwards. */
 
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
+import { DatabaseSync } from "node:sqlite";
 import { createConnection } from "mysql2/promise";
 import { openMysql } from "../../actors/adapters/mysql/store.ts";
 import { openSqlite } from "../../actors/adapters/sqlite/store.ts";
+import { HybridClock } from "../../actors/hlc.ts";
 import type { Append, StorePort, UserId } from "../../actors/ports.ts";
 import { ensureServices, startMariaDb, type UrlService } from "../../server/cluster/services.ts";
 import { newGroup, newUser, send, text } from "../support/store_contract.ts";
@@ -110,6 +118,67 @@ Deno.test("a copied store answers as the original, and goes on from there", asyn
   assertEquals(await view(reopened, users), expected);
   await reopened.close();
 });
+
+Deno.test("what a killed node has left in its log is copied, as what it had filed", async () => {
+  const [live, killed] = [join(dir, "live"), join(dir, "killed")];
+  for (const data of [live, killed]) await Deno.mkdir(data);
+  const source = await openSqlite(join(live, "chat.db"));
+  const [ann = 0, bob = 0, ...others] = await fill(source);
+  for (let i = others.length; i < 70; i++) others.push(await newUser(source));
+  const group = await newGroup(source, ann, bob, ...others);
+  await source.noteOrigins(bob, ["address 10.0.0.1"], Date.now());
+  const clock = new HybridClock(Date.now);
+  const some = () =>
+    Array.from(
+      { length: 100 },
+      (_, i) =>
+        text({ mid: clock.next(), from: ann, ...(i % 9 ? { toid: bob } : { groupid: group }) }),
+    );
+  const [filed, logged] = [some(), some()];
+  await send(source, ...filed);
+  await source.file?.(Infinity);
+  await send(source, ...logged);
+  for (const { mid } of [filed[0], filed[1], logged[0], logged[1]].filter((m) => m !== undefined)) {
+    await source.commit([], [{ user: bob, mid }]);
+  }
+  for (const file of ["chat.db", "chat.db-wal"]) {
+    await Deno.copyFile(join(live, file), join(killed, file));
+  }
+  assertGreater(rowsIn(live, "commitlog"), 0);
+  const users = [ann, bob, ...others.slice(-2)];
+  const expected = await view(source, users);
+  await source.close();
+  const url = await database("killed");
+
+  const { code, out, err } = await migrateStore("--data", killed, "--mysql", url);
+
+  assertEquals([code, err], [0, ""]);
+  assertMatch(out, new RegExp(`^message +${MESSAGES + filed.length + logged.length} rows`, "m"));
+  assertMatch(out, /^crowdmessage +24 rows/m);
+  assertEquals(rowsIn(killed, "commitlog"), 0);
+  const target = await openMysql(url);
+  assertEquals(await view(target, users), expected);
+  for (const message of [...filed, ...logged]) {
+    const { mid, cid, ts } = message;
+    assertEquals(
+      await send(target, { ...message, mid: clock.next() }),
+      [{ status: "duplicate", mid, ts }],
+      cid,
+    );
+  }
+  await target.commit([], [...filed, ...logged].map(({ mid }) => ({ user: bob, mid })));
+  const left = new Set((await target.pending(bob, "", 9_999)).map(({ mid }) => mid));
+  assert([...filed, ...logged].every(({ mid }) => !left.has(mid)));
+  await target.close();
+});
+
+/** Rows of a table in a data directory. */
+function rowsIn(data: string, table: string): number {
+  const db = new DatabaseSync(join(data, "chat.db"));
+  const count = Number(db.prepare(`SELECT COUNT(*) AS n FROM ${table}`).get()?.n);
+  db.close();
+  return count;
+}
 
 Deno.test("the data of a running node is not copied", async () => {
   const data = join(dir, "running");

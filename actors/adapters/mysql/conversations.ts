@@ -13,6 +13,13 @@ import { MultiRow } from "./multi.ts";
 const MAX_KNOWN = 300_000;
 
 const ADD = new MultiRow("INSERT IGNORE INTO conversation (lowid, highid, groupid) VALUES ", 3);
+// Only of groups that exist: the number of a conversation is nobody's to use up.
+const ADD_GROUPS = new MultiRow(
+  "INSERT IGNORE INTO conversation (lowid, highid, groupid) SELECT 0, 0, id FROM allgroup " +
+    "WHERE id IN (",
+  1,
+  ") ORDER BY id",
+);
 const FIND = new MultiRow(
   "SELECT id, lowid, highid, groupid FROM conversation WHERE (lowid, highid, groupid) IN (",
   3,
@@ -21,27 +28,42 @@ const FIND = new MultiRow(
 const FIND_ONE = "SELECT id FROM conversation WHERE lowid = ? AND highid = ? AND groupid = ?";
 
 export class MysqlConversations {
+  readonly #maxKnown: number;
   readonly #known = new Map<number | string, number>();
+
+  /** @param maxKnown Most that are remembered. @default MAX_KNOWN */
+  constructor(maxKnown = MAX_KNOWN) {
+    this.#maxKnown = maxKnown;
+  }
 
   /**
    * Learns those of a batch's messages, before its transaction, and makes those that are new in one
-   * of their own: what is remembered is then never taken back.
+   * of their own: what is remembered is then never taken back. Until the next call, `of` knows all of
+   * them.
+   * @param users Who exists: nothing is made for others.
    */
-  async learn(connection: Connection, appends: readonly Append[]): Promise<void> {
+  async learn(
+    connection: Connection,
+    appends: readonly Append[],
+    users: ReadonlySet<UserId>,
+  ): Promise<void> {
+    if (this.#known.size + appends.length > this.#maxKnown) this.#known.clear();
     const asked = new Map<number | string, Who>();
     for (const { message: { from, toid, groupid } } of appends) {
       const who = whoOf(from, toid, groupid);
       const key = keyOf(who);
-      if (!this.#known.has(key)) asked.set(key, who);
+      if (this.#known.has(key)) continue;
+      if (groupid !== 0 || (users.has(from) && users.has(toid))) asked.set(key, who);
     }
     if (asked.size === 0) return;
-    if (this.#known.size + asked.size > MAX_KNOWN) this.#known.clear();
     await this.#find(connection, [...asked.values()]);
     const missing = [...asked].filter(([key]) => !this.#known.has(key)).map(([, who]) => who);
     if (missing.length === 0) return;
     // In one order on every node, so that no two wait for each other.
     missing.sort(([a, b, c], [d, e, f]) => a - d || b - e || c - f);
-    await ADD.change(connection, params(missing));
+    const groups = missing.map(([, , group]) => group).filter((group) => group !== 0);
+    await ADD_GROUPS.change(connection, groups);
+    await ADD.change(connection, params(missing.filter(([, , group]) => group === 0)));
     await connection.query("COMMIT");
     await this.#find(connection, missing);
   }
@@ -64,8 +86,8 @@ export class MysqlConversations {
     const [row] = await rows(connection, FIND_ONE, [...who]);
     if (row === undefined) return 0;
     const id = int(row, "id");
-    if (this.#known.size >= MAX_KNOWN) this.#known.clear();
-    this.#known.set(keyOf(who), id);
+    // A commit under way must find what it has learned: only that one makes room.
+    if (this.#known.size < this.#maxKnown) this.#known.set(keyOf(who), id);
     return id;
   }
 

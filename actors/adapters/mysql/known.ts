@@ -37,47 +37,60 @@ export class MysqlKnown {
   readonly #groups = new Map<GroupId, KnownGroup>();
   #membersKnown = 0;
   #forgottenAt = Date.now();
+  #isStale = false;
 
-  /** Users that exist. After `learn`, a user of that batch who is not in it does not. */
+  /** Users that exist. After `learnUsers`, a user of that batch who is not in it does not. */
   get users(): ReadonlySet<UserId> {
     return this.#users;
   }
 
-  /** Forgets everything: something turned out to be gone. */
+  /** Forgets everything: something turned out to be gone. A commit under way goes on with it. */
   forget(): void {
-    this.#users.clear();
-    this.#groups.clear();
-    this.#membersKnown = 0;
+    this.#isStale = true;
   }
 
-  /**
-   * Reads what is not known of a batch's users, and locks its groups until the transaction ends.
-   * @returns Members of the batch's groups that exist.
-   */
-  async learn(
+  /** Reads what is not known of a batch's users, before its transaction. */
+  async learnUsers(
     connection: Connection,
     appends: readonly Append[],
-  ): Promise<ReadonlyMap<GroupId, ReadonlySet<UserId>>> {
-    const now = Date.now();
-    if (this.#users.size > MAX_USERS || now - this.#forgottenAt > USERS_FOR_MS) {
-      this.#users.clear();
-      this.#forgottenAt = now;
-    }
+  ): Promise<ReadonlySet<UserId>> {
+    this.#makeRoom(Date.now());
     const strangers: UserId[] = [];
-    const groups: GroupId[] = [];
     for (const { message: { from, toid, groupid } } of appends) {
-      if (groupid !== 0) {
-        groups.push(groupid);
-      } else {
-        if (!this.#users.has(from)) strangers.push(from);
-        if (!this.#users.has(toid)) strangers.push(toid);
-      }
+      if (groupid !== 0) continue;
+      if (!this.#users.has(from)) strangers.push(from);
+      if (!this.#users.has(toid)) strangers.push(toid);
     }
     if (strangers.length > 0) {
       const found = await USERS.rows(connection, [...new Set(strangers)]);
       for (const row of found) this.#users.add(int(row, "id"));
     }
-    return groups.length === 0 ? NO_GROUPS : await this.#lock(connection, [...new Set(groups)]);
+    return this.#users;
+  }
+
+  /**
+   * Locks a batch's groups until the transaction ends.
+   * @returns Members of those that exist.
+   */
+  async lockGroups(
+    connection: Connection,
+    appends: readonly Append[],
+  ): Promise<ReadonlyMap<GroupId, ReadonlySet<UserId>>> {
+    const groups = new Set<GroupId>();
+    for (const { message: { groupid } } of appends) if (groupid !== 0) groups.add(groupid);
+    return groups.size === 0 ? NO_GROUPS : await this.#lock(connection, [...groups]);
+  }
+
+  #makeRoom(now: number): void {
+    if (this.#isStale) {
+      this.#groups.clear();
+      this.#membersKnown = 0;
+    }
+    const isOld = now - this.#forgottenAt > USERS_FOR_MS;
+    if (!this.#isStale && !isOld && this.#users.size <= MAX_USERS) return;
+    this.#users.clear();
+    this.#forgottenAt = now;
+    this.#isStale = false;
   }
 
   async #lock(

@@ -108,7 +108,8 @@ export class MysqlMessages {
     if (appends.length === 0 && receipts.length === 0) return [];
     if (this.#carefulLeft > 0) this.#carefulLeft--;
     return await this.#link.commit(async (connection, again) => {
-      await this.#conversations.learn(connection, appends);
+      const users = await this.#known.learnUsers(connection, appends);
+      await this.#conversations.learn(connection, appends, users);
       let isCareful = again || this.#carefulLeft > 0;
       for (let repeats = 0;; repeats++) {
         try {
@@ -222,7 +223,7 @@ class Commit {
   }
 
   async run(appends: readonly Append[], receipts: readonly Receipt[]): Promise<AppendOutcome[]> {
-    const members = await this.#known.learn(this.#connection, appends);
+    const members = await this.#known.lockGroups(this.#connection, appends);
     const received = receivedHere(appends, receipts);
     await this.#mailboxes.learn(this.#connection, appends, members);
     const refusals = appends.map((append) =>
@@ -267,6 +268,8 @@ class Commit {
     if (groupid !== 0) {
       const group = members.get(groupid);
       if (group === undefined || group.size === 0) return NO_SUCH_TARGET;
+      // Made since the batch began: nothing is stored without its conversation.
+      if (this.#conversations.of(from, toid, groupid) === 0) return NO_SUCH_TARGET;
       return group.has(from) ? undefined : NOT_PERMITTED;
     }
     if (!this.#known.users.has(toid)) return NO_SUCH_TARGET;

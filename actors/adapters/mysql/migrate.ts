@@ -54,8 +54,9 @@ async function migrateLocked(
   );
   const [recorded] = await connection.query<RowDataPacket[]>("SELECT * FROM migration");
   const begun = new Set(recorded.filter((row) => row.finished === 0).map((row) => row.number));
+  const names = new Set(migrations.map(({ name }) => name));
   // A file that this version does not know counts even when it was only begun.
-  const applied = recorded.filter((row) => row.finished === 1 || row.number > migrations.length);
+  const applied = recorded.filter((row) => row.finished === 1 || !names.has(row.name));
   for (const migration of outstanding(migrations, applied.map(appliedOf))) {
     const { number, name, sql, checksum } = migration;
     await connection.execute(

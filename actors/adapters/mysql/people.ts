@@ -23,7 +23,7 @@ import {
 import { MEMBER } from "./columns.ts";
 import { change, type MysqlLink, rows, serverErrno } from "./link.ts";
 import { MultiRow } from "./multi.ts";
-import { HAS_OLD_KEY, keysOf, nameKey, REKEYED_AT_ONCE } from "../name_key.ts";
+import { nameKey } from "../name_key.ts";
 import { deletedKey, groupRow, int, named, type Row, str, userRow } from "../rows.ts";
 
 /** A unique key exists. */
@@ -36,6 +36,7 @@ const TOKENS_PER_PURGE = 256;
 const MAX_PURGED = 4 * TOKENS_PER_PURGE;
 
 const USER = "SELECT id, name, password FROM user";
+const BY_NAME = `${USER} WHERE namekey = ?`;
 const SET_HASH = "UPDATE user SET password = ? WHERE id = ? AND password <> ''";
 const LEFT = new MultiRow(
   "UPDATE allgroup SET version = version + 1, members = members - 1 WHERE id IN (",
@@ -53,11 +54,10 @@ export class MysqlPeople {
   }
 
   register(name: string, hash: string): Promise<UserId | undefined> {
-    const keys = keysOf(name);
-    const [key] = keys;
+    const key = nameKey(name);
     return this.#link.session(async (connection, again) => {
       // Read first: a refused INSERT would use an id up.
-      const [taken] = await rows(connection, `${USER} WHERE namekey IN (?, ?)`, keys);
+      const [taken] = await rows(connection, BY_NAME, [key]);
       // Hashes are salted, so the same hash is the same request.
       if (taken !== undefined) {
         return again && str(taken, "password") === hash ? int(taken, "id") : undefined;
@@ -75,8 +75,8 @@ export class MysqlPeople {
   }
 
   async userByName(name: string): Promise<UserRow | undefined> {
-    const found = await this.#link.rows(`${USER} WHERE namekey IN (?, ?)`, keysOf(name));
-    return userRow(named(found, "name", name));
+    const [row] = await this.#link.rows(BY_NAME, [nameKey(name)]);
+    return userRow(named(row, "name", name));
   }
 
   async setHash(id: UserId, hash: string, expected?: string): Promise<void> {
@@ -156,15 +156,14 @@ export class MysqlPeople {
     desc: string,
     mostGroups = 0,
   ): Promise<GroupId | "too_many" | undefined> {
-    const keys = keysOf(name);
-    const [key] = keys;
+    const key = nameKey(name);
     return this.#link.transaction(async (connection, again) => {
       const [taken] = await rows(
         connection,
         // A group whose creator has deleted the account has its name still.
         "SELECT a.id, g.userid FROM allgroup a LEFT JOIN groupuser g " +
-          "ON g.groupid = a.id AND g.grouprole = 'creator' WHERE a.groupkey IN (?, ?)",
-        keys,
+          "ON g.groupid = a.id AND g.grouprole = 'creator' WHERE a.groupkey = ?",
+        [key],
       );
       if (taken !== undefined) {
         return again && taken.userid === user ? int(taken, "id") : undefined;
@@ -194,7 +193,7 @@ export class MysqlPeople {
     return this.#link.transaction(async (connection) => {
       const row = typeof group === "string"
         ? named(
-          await rows(connection, `${GROUP} WHERE groupkey IN (?, ?)`, keysOf(group)),
+          (await rows(connection, `${GROUP} WHERE groupkey = ?`, [nameKey(group)]))[0],
           "groupname",
           group,
         )
@@ -304,39 +303,10 @@ export class MysqlPeople {
   }
 }
 
-/**
- * Keys of before names were compared by look are made anew. Of two names that look alike the older
- * has the key then; the other one keeps its own, and is found by its exact name.
- */
-export async function renewKeys(connection: Connection): Promise<void> {
-  const old = (key: string) => HAS_OLD_KEY.replaceAll("KEY", key);
-  const page = `AND id > ? ORDER BY id LIMIT ${REKEYED_AT_ONCE}`;
-  const tables = [
-    [
-      `SELECT id, name FROM user WHERE ${old("namekey")} AND password <> '' ${page}`,
-      "UPDATE IGNORE user SET namekey = ? WHERE id = ?",
-    ],
-    [
-      `SELECT id, groupname AS name FROM allgroup WHERE ${old("groupkey")} ${page}`,
-      "UPDATE IGNORE allgroup SET groupkey = ? WHERE id = ?",
-    ],
-  ] as const;
-  for (const [select, update] of tables) {
-    for (let last = 0;;) {
-      const found = await rows(connection, select, [last]);
-      if (found.length === 0) break;
-      for (const row of found) {
-        last = int(row, "id");
-        await change(connection, update, [nameKey(str(row, "name")), last]);
-      }
-    }
-  }
-}
-
 async function userOf(connection: Connection, who: UserId | string): Promise<UserRow | undefined> {
   if (typeof who === "string") {
-    const found = await rows(connection, `${USER} WHERE namekey IN (?, ?)`, keysOf(who));
-    return userRow(named(found, "name", who));
+    const [row] = await rows(connection, BY_NAME, [nameKey(who)]);
+    return userRow(named(row, "name", who));
   }
   return firstUser(await rows(connection, `${USER} WHERE id = ? AND password <> ''`, [who]));
 }

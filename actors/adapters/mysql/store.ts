@@ -14,7 +14,7 @@ import { MysqlCrowds } from "./crowds.ts";
 import { MysqlLink } from "./link.ts";
 import { migrateMysql } from "./migrate.ts";
 import { MysqlMessages } from "./messages.ts";
-import { MysqlPeople, renewKeys } from "./people.ts";
+import { MysqlPeople } from "./people.ts";
 import { MysqlUpkeep } from "./upkeep.ts";
 
 /** What may be changed. */
@@ -52,7 +52,6 @@ export async function openMysql(
     const connection = await connections.acquire();
     try {
       await migrateMysql(connection, migrations);
-      await renewKeys(connection);
     } finally {
       connections.release(connection);
     }

@@ -23,7 +23,7 @@ import {
   type UserId,
   type UserRow,
 } from "../../ports.ts";
-import { HAS_OLD_KEY, keysOf, nameKey, REKEYED_AT_ONCE } from "../name_key.ts";
+import { nameKey } from "../name_key.ts";
 import type { Transaction } from "./transaction.ts";
 import { deletedKey, groupRow, int, named, person, str, userRow } from "../rows.ts";
 
@@ -97,30 +97,11 @@ export class SqlitePeople {
     return members;
   }
 
-  /**
-   * Keys of before names were compared by look are made anew. Of two names that look alike the
-   * older has the key then; the other one keeps its own, and is found by its exact name.
-   */
-  renewKeys(): void {
-    const { oldUsers, oldGroups, renewUser, renewGroup } = this.#sql;
-    for (const [old, renew] of [[oldUsers, renewUser], [oldGroups, renewGroup]] as const) {
-      for (let last = 0;;) {
-        const rows = old.all(last, REKEYED_AT_ONCE);
-        if (rows.length === 0) break;
-        this.#transaction(() => {
-          for (const row of rows) {
-            last = int(row, "id");
-            renew.run(nameKey(str(row, "name")), last);
-          }
-        });
-      }
-    }
-  }
-
   register(name: string, hash: string): UserId | undefined {
     // Looked for first, as a refused INSERT would use an id up. So with groups.
-    if (this.#sql.usersByKey.all(...keysOf(name)).length > 0) return undefined;
-    const { changes, lastInsertRowid } = this.#sql.register.run(name, nameKey(name), hash);
+    const key = nameKey(name);
+    if (this.#sql.userByKey.get(key) !== undefined) return undefined;
+    const { changes, lastInsertRowid } = this.#sql.register.run(name, key, hash);
     return changes === 0 ? undefined : Number(lastInsertRowid);
   }
 
@@ -129,7 +110,7 @@ export class SqlitePeople {
   }
 
   userByName(name: string): UserRow | undefined {
-    return userRow(named(this.#sql.usersByKey.all(...keysOf(name)), "name", name));
+    return userRow(named(this.#sql.userByKey.get(nameKey(name)), "name", name));
   }
 
   setHash(id: UserId, hash: string, expected?: string): void {
@@ -206,10 +187,11 @@ export class SqlitePeople {
     mostGroups = 0,
   ): GroupId | "too_many" | undefined {
     if (!this.exists(user)) return undefined;
-    if (this.#sql.groupsByKey.all(...keysOf(name)).length > 0) return undefined;
+    const key = nameKey(name);
+    if (this.#sql.groupByKey.get(key) !== undefined) return undefined;
     if (this.#isInTooMany(user, mostGroups)) return "too_many";
     return this.#transaction(() => {
-      const { changes, lastInsertRowid } = this.#sql.createGroup.run(name, nameKey(name), desc);
+      const { changes, lastInsertRowid } = this.#sql.createGroup.run(name, key, desc);
       if (changes === 0) return undefined;
       const group = Number(lastInsertRowid);
       this.#addMember(group, user, "creator");
@@ -227,7 +209,7 @@ export class SqlitePeople {
   ): JoinedGroup | "full" | "too_many" | undefined {
     const find = () =>
       typeof group === "string"
-        ? named(this.#sql.groupsByKey.all(...keysOf(group)), "groupname", group)
+        ? named(this.#sql.groupByKey.get(nameKey(group)), "groupname", group)
         : this.#sql.groupById.get(group);
     const row = find();
     if (row === undefined || !this.exists(user)) return undefined;
@@ -315,17 +297,7 @@ function prepare(db: DatabaseSync) {
       "INSERT INTO user (name, namekey, password) VALUES (?, ?, ?) ON CONFLICT (namekey) DO NOTHING",
     ),
     userById: sql("SELECT id, name, password FROM user WHERE id = ?"),
-    usersByKey: sql("SELECT id, name, password FROM user WHERE namekey IN (?, ?)"),
-    oldUsers: sql(
-      `SELECT id, name FROM user WHERE ${HAS_OLD_KEY.replaceAll("KEY", "namekey")} ` +
-        "AND password <> '' AND id > ? ORDER BY id LIMIT ?",
-    ),
-    oldGroups: sql(
-      `SELECT id, groupname AS name FROM allgroup WHERE ` +
-        `${HAS_OLD_KEY.replaceAll("KEY", "groupkey")} AND id > ? ORDER BY id LIMIT ?`,
-    ),
-    renewUser: sql("UPDATE OR IGNORE user SET namekey = ? WHERE id = ?"),
-    renewGroup: sql("UPDATE OR IGNORE allgroup SET groupkey = ? WHERE id = ?"),
+    userByKey: sql("SELECT id, name, password FROM user WHERE namekey = ?"),
     setHash: sql("UPDATE user SET password = ? WHERE id = ? AND password <> ''"),
     replaceHash: sql("UPDATE user SET password = ? WHERE id = ? AND password = ?"),
     groupIds: sql("SELECT groupid FROM groupuser WHERE userid = ?"),
@@ -352,7 +324,7 @@ function prepare(db: DatabaseSync) {
     ),
     grow: sql("UPDATE allgroup SET members = members + ? WHERE id = ?"),
     groupById: sql(`${GROUP} WHERE id = ?`),
-    groupsByKey: sql(`${GROUP} WHERE groupkey IN (?, ?)`),
+    groupByKey: sql(`${GROUP} WHERE groupkey = ?`),
     members: sql(`${MEMBER} WHERE g.groupid = ? ORDER BY g.userid LIMIT ?`),
     saveToken: sql(
       "INSERT INTO token (id, userid, expires, device) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO " +

@@ -131,7 +131,6 @@ class SqliteStore implements StorePort, UpkeepPort {
 
   /** Before anything else. */
   recover(): void {
-    this.#people.renewKeys();
     this.#messages.recover();
   }
 
