@@ -1,5 +1,5 @@
 -- 0001 user: accounts. A row is never deleted, so that messages keep their sender.
--- namekey is the name without case (actors/adapters/rows.ts, nameKey): names differ by more.
+-- namekey is how the name looks (actors/adapters/name_key.ts): names differ by more than case.
 -- Binary, as every text that is compared: no collation has a say in it.
 CREATE TABLE user (
   id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
