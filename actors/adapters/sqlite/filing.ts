@@ -80,6 +80,8 @@ export class SqliteFiling {
   #perMs = FIRST_PER_MS;
   /** No message of a later millisecond is in the tables; unknown: of none. */
   #latest: number | undefined;
+  /** The filter cannot be built: a page of the file is damaged. */
+  #isUnreadable = false;
   /** Up to here the filter has been built. */
   #filtered = -1;
 
@@ -96,7 +98,7 @@ export class SqliteFiling {
 
   /** Whether the filter has to be built. */
   get hasChores(): boolean {
-    return this.filter.isBuilding || this.filter.isWanted;
+    return !this.#isUnreadable && (this.filter.isBuilding || this.filter.isWanted);
   }
 
   /** Whether the log has rows, be their messages filed or not. */
@@ -174,8 +176,19 @@ export class SqliteFiling {
 
   /** Files the oldest, as many as take about `ms`, one if it is 0; and does a part of the filter. */
   file(ms: number): void {
+    this.#fileSome(ms);
+    if (!this.hasChores) return;
+    try {
+      this.#filterSome();
+    } catch (error) {
+      // A damaged page. Without a filter each cid is looked for, and messages are filed all the same.
+      this.#isUnreadable = true;
+      throw error;
+    }
+  }
+
+  #fileSome(ms: number): void {
     const { unfiled, unflushed } = this.#parts;
-    if (this.hasChores) this.#filterSome();
     const { most, now } = this.#pace;
     const count = Math.min(most, Math.max(LEAST_AT_ONCE, Math.floor(this.#perMs * ms)));
     const entries = unfiled.oldest(ms === 0 ? 1 : count);
