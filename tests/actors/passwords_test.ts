@@ -1,8 +1,9 @@
-/** Whose password is hashed next, and who is refused when too many wait. */
+/** Whose password is hashed next, who is refused when too many wait; and the hashes themselves. */
 
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { ChatError } from "@chat/wire/errors.ts";
 import { PasswordActor } from "../../actors/accounts/passwords.ts";
+import { argon2 } from "../../actors/adapters/argon2.ts";
 
 /** An actor whose hashes end when the test says so; `order` is in which they began. */
 function scene(maxWaiting: number) {
@@ -64,4 +65,45 @@ Deno.test("when too many wait, the latest of who has most makes room; among equa
   ]);
   assertEquals(order, ["f0", "f1", "ann", "bob"]);
   assertEquals(actor.waiting, 0);
+});
+
+Deno.test("hashes that other programs made are verified: any cost, lanes and lengths", async () => {
+  const port = argon2({ memoryKib: 64, passes: 1 });
+  // Made by hash-wasm 4.13.0, which hashed before.
+  const hashes: readonly [password: string, hash: string][] = [
+    [
+      "correct horse",
+      "$argon2id$v=19$m=64,t=1,p=1$Yzu+Z/sqqWKaz96JVTWrPQ$9TgwqZIRV4J1HQvPFJjdLgpxtwoQOksuM4G22JWHnJM",
+    ],
+    [
+      "漢字 é 😀",
+      "$argon2id$v=19$m=128,t=3,p=1$T0sMYuGVrb+GLlj8SSM0tQ$d52Pj6/lYyxbe267sta41v1H+e+xiSfVOWrZjoJdrqc",
+    ],
+    ["x", "$argon2id$v=19$m=64,t=2,p=4$PMtXkJ3TfkL6x0Q24MJgyA$O0SHjRcnyJFclF9ubKAOuyFvvkSHtNPF"],
+  ];
+
+  for (const [password, hash] of hashes) {
+    assertEquals(await port.verify(password, hash), true, hash);
+    assertEquals(await port.verify(`${password}!`, hash), false, hash);
+  }
+});
+
+Deno.test("a hash is salted, holds its cost, and fits its password alone", async () => {
+  const port = argon2({ memoryKib: 64, passes: 1 });
+
+  const [one, two] = [await port.hash("漢字 e\u0301"), await port.hash("漢字 e\u0301")];
+
+  assertMatch(one, /^\$argon2id\$v=19\$m=64,t=1,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/);
+  assertEquals(one === two, false);
+  assertEquals(await port.verify("漢字 e\u0301", one), true);
+  assertEquals(await port.verify("漢字 \u00e9", one), false);
+  assertEquals(await port.upgrade("漢字 e\u0301", one), undefined);
+});
+
+Deno.test("what is no hash of ours fits no password, and says so", async () => {
+  const port = argon2({ memoryKib: 64, passes: 1 });
+
+  for (const hash of ["", "password", "$argon2i$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$aGFzaA"]) {
+    await assertRejects(() => port.verify("password", hash), Error, "PHC");
+  }
 });

@@ -115,7 +115,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   },
   "actors/adapters": {
     uses: [...ACTOR_BASE, "actors/observe"],
-    packages: [...DRIVER_PACKAGES, /^hash-wasm$/, /^unhomoglyph$/],
+    packages: [...DRIVER_PACKAGES, /^node:crypto$/, /^unhomoglyph$/],
   },
   "actors/adapters/either": {
     uses: [

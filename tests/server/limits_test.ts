@@ -259,7 +259,7 @@ Deno.test("--max-frame-kib: a frame of that size is taken, a larger one is refus
 Deno.test("--max-unfinished: who has so much in hand is read no further, and has it all answered in order", async () => {
   const pings = 200;
   await using server = await TestServer.start({
-    passwordCost: "65536,6", // about half a second
+    passwordCost: "65536,12", // about half a second
     flags: ["--max-unfinished", "4"],
   });
   await using alice = await server.connect();
@@ -298,7 +298,7 @@ Deno.test("--max-unfinished: who has so much in hand is read no further, and has
 Deno.test("--max-password-queue: more log-ins at once than may wait are told when to come again", async () => {
   await using server = await TestServer.start({
     workers: 1,
-    passwordCost: "65536,10", // about a second: all are there before the first is done
+    passwordCost: "65536,10", // about half a second: all are there before the first is done
     flags: ["--password-threads", "2", "--max-password-queue", "2", "--max-failures", "0"],
   });
   const peers = await Promise.all(Array.from({ length: 8 }, () => server.connect()));
