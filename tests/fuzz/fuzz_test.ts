@@ -85,6 +85,15 @@ async function until(done: () => boolean, what: () => string): Promise<void> {
   }
 }
 
+/** Chats of a stream that have to arrive at the sink. */
+function owed(slot: Slot, stream: Stream): string[] {
+  const { frames, fatal, open } = reference(stream.bytes);
+  if (fatal || open || slot.loggedIn !== slot.wantsLogin) return [];
+  const starts = new Set(frames.map(([start]) => start));
+  return stream.items.filter((item) => starts.has(item.start) && item.toSink !== "")
+    .map((item) => item.toSink);
+}
+
 /** Compares what came of a stream with what had to; throws with all there is to know. */
 function check(slot: Slot, stream: Stream, sunk: ReadonlyMap<string, number>): void {
   const { peer, answers } = slot;
@@ -183,6 +192,13 @@ async function fuzz(node: FuzzNode): Promise<void> {
       () => slots.every((slot) => slot.peer?.quiet),
       () => `stream ${done + slots.findIndex((slot) => !slot.peer?.quiet)} is never done`,
     );
+    // The sink has its turns too: what is durable may have yet to be pushed.
+    const late = () =>
+      slots.flatMap((slot, i) => {
+        const stream = streams[i];
+        return stream === undefined ? [] : owed(slot, stream);
+      }).find((text) => !sink.sunk.has(text));
+    await until(() => late() === undefined, () => `${late()} does not arrive`);
     // A stream that ends within an object ends its connection: the next would continue it.
     for (const [i, slot] of slots.entries()) {
       if (reference(streams[i]?.bytes ?? new Uint8Array()).open) slot.peer?.close();

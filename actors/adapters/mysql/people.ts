@@ -202,6 +202,7 @@ export class MysqlPeople {
       const id = int(row, "id");
       if (await isMember(connection, id, user)) return { isNew: false, group: groupRow(row, []) };
       if (!await exists(connection, user)) return undefined;
+      if (most > 0 && int(row, "members") >= most) return "full"; // where both are, as SQLite says
       if (await isInTooMany(connection, user, mostGroups)) return "too_many";
       // First, as its lock keeps commits with the old members apart from those with the new.
       const grow = "UPDATE allgroup SET version = version + 1, members = members + 1 " +
