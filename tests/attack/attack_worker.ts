@@ -20,7 +20,7 @@ export interface Over {
 
 const scope = globalThis as unknown as {
   onmessage: (event: MessageEvent<Order>) => void;
-  postMessage(over: Over): void;
+  postMessage(message: Over | "ready"): void;
 };
 scope.onmessage = async ({ data: { name, seed, target } }) => {
   let error: string | undefined;
@@ -31,3 +31,4 @@ scope.onmessage = async ({ data: { name, seed, target } }) => {
   }
   scope.postMessage({ error, work: RawPeer.work });
 };
+scope.postMessage("ready");

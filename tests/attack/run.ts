@@ -194,6 +194,7 @@ async function attackAndLook(
     await peer.sendText(`PROXY TCP4 ${from} ${from} 50000 6000\r\n`);
     return peer;
   };
+  const worker = await startWorker(); // its modules have to be compiled first
   const until = Date.now() + secs * 1_000;
   const { users, crowd, groups, victims } = seeded;
   const target = {
@@ -201,7 +202,7 @@ async function attackAndLook(
     ...{ users, crowd, groups, victims },
   };
   using _files = name === "http" ? fewFiles(place.pid) : undefined;
-  const attack = inWorker({ name, seed: `${seed} ${name}`, target });
+  const attack = inWorker(worker, { name, seed: `${seed} ${name}`, target });
   const report = await innocent({
     connect,
     readyz: async () => {
@@ -252,10 +253,22 @@ async function friendIsRefused(
   return answer.msgid === MSGID.CHAT_ACK ? [] : [`a friend was refused: errno ${answer.errno}`];
 }
 
-/** Runs an attack in a worker. @returns What went wrong with it, and what it did. */
-async function inWorker(order: Order): Promise<Over> {
+/** A worker that waits for its order. */
+async function startWorker(): Promise<Worker> {
   const url = new URL("./attack_worker.ts", import.meta.url);
   const worker = new Worker(url, { type: "module" });
+  await new Promise<void>((resolve, reject) => {
+    worker.onmessage = () => resolve();
+    worker.onerror = (event) => {
+      event.preventDefault();
+      reject(new Error(event.message));
+    };
+  });
+  return worker;
+}
+
+/** Runs an attack in a worker, and ends that. @returns What went wrong with it, and what it did. */
+async function inWorker(worker: Worker, order: Order): Promise<Over> {
   const over = Promise.withResolvers<Over>();
   const fail = (error: string) => over.resolve({ error, work: { connections: 0, bytes: 0 } });
   worker.onmessage = ({ data }: MessageEvent<Over>) => over.resolve(data);
