@@ -42,7 +42,7 @@ interface LogRow {
 }
 
 /** What filing works with. */
-export interface FilingParts {
+interface FilingParts {
   readonly db: DatabaseSync;
   readonly transaction: Transaction;
   /** A transaction that a crash of the machine may undo, with all after it. */
@@ -162,9 +162,10 @@ export class SqliteFiling {
       unfiled.add(entry);
       admit(entry, this.#parts.mailboxes);
     }
-    const waiters = this.#write(all);
+    this.#write(all);
     for (const id of rows) this.#sql.unlog.run(id);
-    this.#filed(all, waiters);
+    unfiled.filed(all);
+    this.#parts.mailboxes.reset(); // some may have been filed before, and waited already
     return true;
   }
 
@@ -211,11 +212,7 @@ export class SqliteFiling {
     // Small batches say little of what a large one takes.
     if (entries.length >= LEAST_AT_ONCE) this.#perMs = (this.#perMs + entries.length / tookMs) / 2;
     this.#rows = this.#rows.slice(rows.length);
-    this.#filed(entries, waiters);
-  }
-
-  #filed(entries: readonly Unfiled[], waiters: readonly UserId[]): void {
-    this.#parts.unfiled.filed(entries);
+    unfiled.filed(entries);
     for (const user of waiters) this.#parts.mailboxes.filed(user);
   }
 

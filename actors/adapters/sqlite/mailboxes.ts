@@ -61,6 +61,12 @@ export class SqliteMailboxes {
     }
   }
 
+  /** Nothing is unfiled, and nothing is known of the rest. */
+  reset(): void {
+    this.#detailed.clear();
+    this.#counts.clear();
+  }
+
   /** Why a message of `from` to `user` alone finds no room. */
   refusal(user: UserId, from: UserId): AppendOutcome | undefined {
     if (this.#max === 0) return undefined;

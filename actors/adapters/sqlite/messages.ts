@@ -19,7 +19,7 @@ import type {
   Receipt,
   UserId,
 } from "../../ports.ts";
-import { encodeRecord, readBlock, RecordedMessage } from "../../record.ts";
+import { packMessages, readBlock, RecordedMessage } from "../../record.ts";
 import { NO_SUCH_TARGET, NOT_PERMITTED, receivedHere } from "../batch.ts";
 import { firstIdNear, firstIdOf, midOf, SPAN, tailOf, timeOf } from "../message_id.ts";
 import { int, peerOf, type Row, str } from "../rows.ts";
@@ -91,6 +91,7 @@ export class SqliteMessages {
 
   /** Files what an earlier process has left; before anything else. */
   recover(): void {
+    this.#people.refresh(); // nothing is remembered: the first commit need not forget anything
     this.#filing.recover();
   }
 
@@ -413,7 +414,7 @@ export class SqliteMessages {
 
 function recorded(message: Message): RecordedMessage {
   if (message instanceof RecordedMessage) return message;
-  const [made] = readBlock(encodeRecord(message));
+  const [made] = readBlock(packMessages([message]).records);
   if (made === undefined) throw new Error("a record without a message");
   return made;
 }
