@@ -26,11 +26,6 @@ export class RecordWriter {
   #view = new DataView(this.#bytes.buffer);
   #used = 0;
 
-  /** Bytes written since the last {@linkcode take}. */
-  get length(): number {
-    return this.#used;
-  }
-
   /** Adds a message. Its mid has 26 characters. */
   add({ mid, cid, from, toid, groupid, ts, msg, extra }: Message): void {
     const units = mid.length + cid.length + msg.length + extra.length;
@@ -89,13 +84,6 @@ export function packMessages(
   return { records: writer.take(), keys };
 }
 
-/** A message's bytes alone. */
-export function encodeRecord(message: Message): Uint8Array<ArrayBuffer> {
-  const writer = new RecordWriter();
-  writer.add(message);
-  return writer.take();
-}
-
 /** One message in a block; its text is decoded when somebody asks for it. */
 export class RecordedMessage implements Message {
   readonly mid: Mid;
@@ -109,6 +97,8 @@ export class RecordedMessage implements Message {
   readonly start: number;
   readonly end: number;
   readonly #msgUnits: number;
+  /** Kept for whoever reads both: MySQL's adapter does. */
+  #texts: [msg: string, extra: string] | undefined;
 
   /**
    * @param view Of `block`.
@@ -141,14 +131,14 @@ export class RecordedMessage implements Message {
   }
 
   get msg(): string {
-    return this.texts()[0];
+    return (this.#texts ??= this.texts())[0];
   }
 
   get extra(): string {
-    return this.texts()[1];
+    return (this.#texts ??= this.texts())[1];
   }
 
-  /** `msg` and `extra`, decoded together. */
+  /** `msg` and `extra`, decoded together and not kept: the message may wait for long. */
   texts(): [msg: string, extra: string] {
     const text = decoder.decode(this.block.subarray(this.start + HEADER_BYTES, this.end));
     const at = MID_UNITS + this.cid.length;

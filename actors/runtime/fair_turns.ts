@@ -1,7 +1,7 @@
 /**
- * Turns of many mailboxes in one thread: each hands over at most so many messages, and for so long, before the thread has
- * looked at what else has come. Somebody who sends thousands at once then waits for himself, and not
- * everybody for him.
+ * Turns of many mailboxes in one thread: each hands over at most so many messages, and for so long,
+ * before the thread has looked at what else has come. Somebody who sends thousands at once then waits
+ * for himself, and not everybody for him.
  */
 
 import type { Clock } from "../ports.ts";

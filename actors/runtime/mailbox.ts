@@ -15,7 +15,7 @@ export interface MailboxOptions {
   /** Messages in hand at once; 1 makes an actor. */
   readonly concurrency?: number;
   /** Shared with other mailboxes of the thread. @default as many messages as there are, at once */
-  readonly turns?: FairTurns;
+  readonly turns?: FairTurns | undefined;
   /** Told of whatever the receiver throws; the mailbox goes on with the next message. */
   readonly onError: (error: unknown) => void;
 }

@@ -103,10 +103,7 @@ export class Session {
     this.#outlet = outlet;
     this.#window = new PushWindow(outlet, windowUnits);
     this.#order = new PushOrder(this.#window);
-    this.mailbox = new Mailbox<Frame>(receive, {
-      ...{ limit: MAX_FRAMES, onError },
-      ...(turns !== undefined && { turns }),
-    });
+    this.mailbox = new Mailbox<Frame>(receive, { limit: MAX_FRAMES, onError, turns });
   }
 
   /**

@@ -3,10 +3,11 @@
  * and watches over what was committed until its recipients have it. All SQL is the adapter's; all
  * waiting is here.
  *
- * Invariants: the adapter is asked to commit or to file one thing at a time; an outcome is told only after its commit; appends of one worker are committed in the
- * order they came, and once one is refused, so is everything that worker sent before it knew
- * (`generation`), so that a session's later message never overtakes a refused one; a read that a
- * session relies on sees everything that was appended before it.
+ * Invariants: the adapter commits or files one thing at a time; an outcome is told only after its
+ * commit; appends of one worker are committed in the order they came, and once one is refused, so is
+ * everything that worker sent before it knew (`generation`), so that a session's later message never
+ * overtakes a refused one; a read that a session relies on sees everything that was appended before
+ * it.
  */
 
 import { ChatError } from "@chat/wire/errors.ts";
