@@ -226,25 +226,6 @@ Deno.test("a joiner does not wait for what was sent before, filed or not", async
   await store.close();
 });
 
-Deno.test("what was filed before a crash is not counted twice in a mailbox", async () => {
-  const db = new DatabaseSync(":memory:");
-  migrateSqlite(db, await loadMigrations(migrationsDir("sqlite")));
-  const killed = storeOn(db, 3);
-  const [ann, bob] = [await newUser(killed), await newUser(killed)];
-  const three = () => Array.from({ length: 3 }, () => text({ from: ann, toid: bob }));
-  const sent = three();
-  await send(killed, ...sent);
-  await killed.file?.(0); // one of them
-
-  const store = storeOn(db, 3);
-
-  assertEquals(mids(await store.pending(bob, "", 9)), mids(sent));
-  await store.commit([], sent.map(({ mid }) => ({ user: bob, mid })));
-  const outcomes = await send(store, ...three());
-  assertEquals(outcomes.map(({ status }) => status), ["stored", "stored", "stored"]);
-  await store.close();
-});
-
 Deno.test("a message that everybody has before it is filed never gets a pending row", async () => {
   const db = new DatabaseSync(":memory:");
   migrateSqlite(db, await loadMigrations(migrationsDir("sqlite")));

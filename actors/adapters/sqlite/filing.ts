@@ -165,7 +165,7 @@ export class SqliteFiling {
     this.#write(all);
     for (const id of rows) this.#sql.unlog.run(id);
     unfiled.filed(all);
-    this.#parts.mailboxes.reset(); // some may have been filed before, and waited already
+    this.#parts.mailboxes.reset(); // what had been filed before is no longer unfiled either
     return true;
   }
 
