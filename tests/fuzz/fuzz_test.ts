@@ -5,6 +5,8 @@
  * To replay a failure: CHAT_FUZZ_SEED=<the seed it printed> deno task test tests/fuzz/fuzz_test.ts
  */
 
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { assert, assertEquals } from "@std/assert";
 import { MSGID } from "@chat/wire/messages.ts";
 import { FuzzNode, FuzzPeer, type Sent } from "./node.ts";
@@ -28,6 +30,8 @@ const PASSWORD = "pw";
 /** Growth of the JavaScript heap that is no leak: less than 100 bytes a stream. */
 const MAX_GROWTH_BYTES = 16 * 1024 * 1024;
 const SETTLE_MS = 20_000;
+/** Rounds of streams between two looks at the heap. */
+const LOOK_EVERY = Math.max(1, Math.floor(STREAMS / SLOTS / 40));
 
 /** One of many connections, used for stream after stream. */
 class Slot {
@@ -75,6 +79,14 @@ class Slot {
       JSON.stringify({ msgid: MSGID.REGISTER, name: this.#name, password: PASSWORD }),
     );
   }
+}
+
+/** What is garbage says nothing about a leak: how much there is of it depends on the collector's mood. */
+function collectGarbage(): void {
+  setFlagsFromString("--expose-gc");
+  const collect: unknown = runInNewContext("gc");
+  if (typeof collect !== "function") throw new Error("the runtime has no gc");
+  collect();
 }
 
 async function until(done: () => boolean, what: () => string): Promise<void> {
@@ -216,6 +228,8 @@ async function fuzz(node: FuzzNode): Promise<void> {
     assertEquals(node.complaints, []);
     for (const [text, count] of sink.sunk) assertEquals(count, 1, `arrivals of ${text}`);
     sink.sunk.clear();
+    if (done % (SLOTS * LOOK_EVERY) > 0) continue;
+    collectGarbage();
     heaps.push(Deno.memoryUsage().heapUsed);
   }
 
