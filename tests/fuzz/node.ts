@@ -12,7 +12,7 @@ import type { OutLane } from "../../actors/runtime/lane.ts";
 import { inlinePorts, type ThreadId } from "../../actors/runtime/link.ts";
 import { Meter } from "../../actors/observe/meter.ts";
 import { PasswordActor, type PasswordMessage } from "../../actors/accounts/passwords.ts";
-import { systemClock } from "../../actors/ports.ts";
+import { type Clock, systemClock } from "../../actors/ports.ts";
 import { Registry, type RegistryMessage } from "../../actors/routing/registry.ts";
 import { workerThread } from "../../actors/routing/router.ts";
 import { ActorSystem } from "../../actors/runtime/runtime.ts";
@@ -136,7 +136,8 @@ export class FuzzNode {
     system.spawn<GuardMessage>("guard", () => new Guard(systemClock, limits));
     const complain = node.#complain;
     const log = { debug() {}, info() {}, warn: complain, error: complain };
-    const sessions = new InlineSessions(systemClock, log);
+    const timers = endingClock();
+    const sessions = new InlineSessions(timers.clock, log);
     const store = node.#makeSystem(STORE_THREAD);
     const passwords = node.#makeSystem(PASSWORD_THREAD);
     for (const peer of [store, passwords]) {
@@ -173,6 +174,7 @@ export class FuzzNode {
       await store.stop("upkeep");
       await store.stop("store");
       for (const each of [passwords, store]) each.close();
+      timers.end();
     };
     return node;
   }
@@ -232,6 +234,36 @@ export class FuzzNode {
     await this.#stop();
     this.#system.close();
   }
+}
+
+/**
+ * The real clock, whose timers can be ended together: a real node ends with its process, while a
+ * session may be waiting to read again.
+ */
+function endingClock(): { readonly clock: Clock; end(): void } {
+  const waiting = new Set<() => void>();
+  let hasEnded = false;
+  return {
+    clock: {
+      now: () => systemClock.now(),
+      after(ms, fn) {
+        if (hasEnded) return () => {};
+        const cancel = systemClock.after(ms, () => {
+          waiting.delete(cancel);
+          fn();
+        });
+        waiting.add(cancel);
+        return () => {
+          waiting.delete(cancel);
+          cancel();
+        };
+      },
+    },
+    end() {
+      hasEnded = true;
+      for (const cancel of waiting) cancel();
+    },
+  };
 }
 
 function sessionOptions(): SessionWorkerOptions {
